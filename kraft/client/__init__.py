@@ -1,0 +1,1 @@
+"""The SDK: producer, consumer and admin client over `kafkawire`; it needs nothing of the server."""
