@@ -1,0 +1,107 @@
+"""The API table: which requests this broker answers, and in which versions.
+
+Dispatch, the ApiVersions response, the codec and `docs/protocol.md` derive from it. The minimum versions
+are exactly those of Kafka 4.2, because clients hard-code some of them (kafka-go sends FindCoordinator 0,
+librdkafka OffsetForLeaderEpoch 2). The maximum versions stop before topic ids in Produce (13) and Fetch
+(13) and before transaction version 2 (Produce 12): advertising those would switch clients to them at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import IntEnum
+from types import MappingProxyType
+
+
+class ApiKey(IntEnum):
+    """Kafka's numbers (`org.apache.kafka.common.protocol.ApiKeys`) of the requests that are answered here."""
+
+    PRODUCE = 0
+    FETCH = 1
+    LIST_OFFSETS = 2
+    METADATA = 3
+    FIND_COORDINATOR = 10
+    API_VERSIONS = 18
+    CREATE_TOPICS = 19
+    DELETE_TOPICS = 20
+    INIT_PRODUCER_ID = 22
+    OFFSET_FOR_LEADER_EPOCH = 23
+    DESCRIBE_CONFIGS = 32
+    DESCRIBE_LOG_DIRS = 35
+    CREATE_PARTITIONS = 37
+    INCREMENTAL_ALTER_CONFIGS = 44
+    DESCRIBE_QUORUM = 55
+    DESCRIBE_CLUSTER = 60
+    DESCRIBE_PRODUCERS = 61
+    DESCRIBE_TOPIC_PARTITIONS = 75
+
+
+@dataclass(frozen=True, slots=True)
+class Api:
+    """One row: a request that is answered in the versions `min_version` to `max_version`, both included.
+
+    `advertised_min` is what ApiVersions says. It differs for Produce alone: older librdkafka switches
+    compression off unless version 0 is advertised, yet never sends it (KAFKA-18659).
+    `flexible_from` is the first version with compact lengths and tagged fields (KIP-482), None without one.
+    `forwarded` marks what the broker sends on to the active controller.
+    """
+
+    key: ApiKey
+    name: str
+    min_version: int
+    max_version: int
+    advertised_min: int
+    flexible_from: int | None
+    forwarded: bool = False
+
+    def accepts(self, version: int) -> bool:
+        """True if a request of this version is answered."""
+        return self.min_version <= version <= self.max_version
+
+    def is_flexible(self, version: int) -> bool:
+        """True if this version has compact lengths and tagged fields."""
+        return self.flexible_from is not None and version >= self.flexible_from
+
+
+def _api(
+    key: ApiKey,
+    versions: range,
+    flexible_from: int | None,
+    *,
+    advertised_min: int | None = None,
+    forwarded: bool = False,
+) -> Api:
+    name = "".join(word.capitalize() for word in key.name.split("_"))
+    low, high = versions[0], versions[-1]
+    advertised = low if advertised_min is None else advertised_min
+    return Api(key, name, low, high, advertised, flexible_from, forwarded)
+
+
+def _versions(first: int, last: int) -> range:
+    return range(first, last + 1)
+
+
+_TABLE = (
+    _api(ApiKey.PRODUCE, _versions(3, 11), 9, advertised_min=0),
+    _api(ApiKey.FETCH, _versions(4, 12), 12),
+    _api(ApiKey.LIST_OFFSETS, _versions(1, 11), 6),
+    _api(ApiKey.METADATA, _versions(0, 12), 9),
+    _api(ApiKey.FIND_COORDINATOR, _versions(0, 6), 3),
+    _api(ApiKey.API_VERSIONS, _versions(0, 3), 3),
+    _api(ApiKey.CREATE_TOPICS, _versions(2, 7), 5, forwarded=True),
+    _api(ApiKey.DELETE_TOPICS, _versions(1, 6), 4, forwarded=True),
+    _api(ApiKey.INIT_PRODUCER_ID, _versions(0, 4), 2),
+    _api(ApiKey.OFFSET_FOR_LEADER_EPOCH, _versions(2, 4), 4),
+    _api(ApiKey.DESCRIBE_CONFIGS, _versions(1, 4), 4),
+    _api(ApiKey.DESCRIBE_LOG_DIRS, _versions(1, 4), 2),
+    _api(ApiKey.CREATE_PARTITIONS, _versions(0, 3), 2, forwarded=True),
+    _api(ApiKey.INCREMENTAL_ALTER_CONFIGS, _versions(0, 1), 1, forwarded=True),
+    _api(ApiKey.DESCRIBE_QUORUM, _versions(0, 2), 0, forwarded=True),
+    _api(ApiKey.DESCRIBE_CLUSTER, _versions(0, 1), 0),
+    _api(ApiKey.DESCRIBE_PRODUCERS, _versions(0, 0), 0),
+    _api(ApiKey.DESCRIBE_TOPIC_PARTITIONS, _versions(0, 0), 0),
+)
+
+APIS: Mapping[int, Api] = MappingProxyType({int(api.key): api for api in _TABLE})
+"""Every API that is answered, by its key."""
