@@ -28,7 +28,17 @@ class StorageFullError(StorageError):
     """No space is left. Nothing of the write may be relied on."""
 
 
-class File(Protocol):
+class Syncable(Protocol):
+    """Something whose changes a shell makes durable in a thread: a file, or the names in a directory."""
+
+    def sync(self) -> None:
+        """Return when every earlier change survives a power cut.
+
+        A failure is final, a second try proves nothing (Rebello et al., ATC'20).
+        """
+
+
+class File(Syncable, Protocol):
     """An open file. Positions and sizes are bytes."""
 
     @property
@@ -43,9 +53,6 @@ class File(Protocol):
     def size(self) -> int: ...
 
     def truncate(self, size: int) -> None: ...
-
-    def sync(self) -> None:
-        """Return when every earlier write survives a power cut. A failure is final: see ATC'20, Rebello et al."""
 
     def fileno(self) -> int:
         """The descriptor for sendfile, or -1 where there is none."""
@@ -77,10 +84,14 @@ class Storage(Protocol):
         """Atomically replace `new` by `old` (a file or a directory)."""
 
     def read_text(self, path: str) -> str | None:
-        """The whole of a small file, or None if it is not there."""
+        """The whole of a small file, or None if it is not there; bytes that are not UTF-8 are replaced."""
 
-    def write_text_atomically(self, path: str, text: str) -> None:
-        """Write beside it, sync, rename, sync the directory: a reader sees the old text or the new one."""
+    def write_text_atomically(self, path: str, text: str, *, durable: bool = True) -> None:
+        """Write beside it, sync, rename, sync the directory: a reader sees the old text or the new one.
+
+        Without `durable` nothing is synced, so that a power cut may leave a damaged text; a killed process
+        still leaves the old text or the new one.
+        """
 
     def sync_directory(self, directory: str) -> None: ...
 
@@ -201,24 +212,26 @@ class LocalStorage:
 
     def read_text(self, path: str) -> str | None:
         try:
-            with open(path, encoding="utf-8") as file:
+            with open(path, encoding="utf-8", errors="replace") as file:
                 return file.read()
         except FileNotFoundError:
             return None
         except OSError as error:
             raise _storage_error(error, path) from error
 
-    def write_text_atomically(self, path: str, text: str) -> None:
+    def write_text_atomically(self, path: str, text: str, *, durable: bool = True) -> None:
         temporary = f"{path}.tmp"
         try:
             with open(temporary, "w", encoding="utf-8") as file:
                 file.write(text)
                 file.flush()
-                os.fsync(file.fileno())
+                if durable:
+                    os.fsync(file.fileno())
             os.replace(temporary, path)
         except OSError as error:
             raise _storage_error(error, path) from error
-        self.sync_directory(os.path.dirname(path) or ".")
+        if durable:
+            self.sync_directory(os.path.dirname(path) or ".")
 
     def sync_directory(self, directory: str) -> None:
         try:
