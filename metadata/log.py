@@ -1,7 +1,8 @@
 """The port to the replicated metadata log: what a controller needs of a quorum.
 
-`kraft.quorum` implements it with Raft. Offsets count metadata records, densely from 0, apart from Raft's own
-indexes: a record's offset is known when it is decided, and a proposal says at which offset it expects to land.
+`kraft.quorum` implements it with Raft. Offsets count metadata records, densely from 0, apart from Raft's
+own indexes: a record's offset is known when it is decided, and a proposal says at which offset it expects
+to land.
 """
 
 from __future__ import annotations
@@ -48,8 +49,8 @@ class MetadataLogListener(Protocol):
         """Replace the whole state: the records before `next_offset` are in `snapshot`."""
 
     def on_leadership(self, leadership: Leadership) -> None:
-        """Called when the leader or the term changes. With `leader_id` of this node, every record committed in
-        earlier terms has been delivered by `on_committed` before."""
+        """Called when the leader or the term changes. With `leader_id` of this node, every record committed
+        in earlier terms has been delivered by `on_committed` before."""
 
     def take_snapshot(self) -> bytes:
         """The state after the last committed record that was delivered, encoded."""
@@ -73,6 +74,6 @@ class MetadataLog(Protocol):
     ) -> None:
         """Append `records` if this node leads `term`; they commit only at `expected_offset`.
 
-        `done` is called exactly once, later: COMMITTED after `on_committed` delivered the batch. Proposals of one
-        term are appended in the order of the calls, so that several can be in flight.
+        `done` is called exactly once, later: COMMITTED after `on_committed` delivered the batch. Proposals of
+        one term are appended in the order of the calls, so that several can be in flight.
         """

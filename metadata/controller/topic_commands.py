@@ -1,0 +1,138 @@
+"""Commands that create, delete and grow topics, and their replies. `metadata.controller.commands` has the
+rest."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+from uuid import UUID
+
+from kafkawire.errors import ErrorCode
+
+
+@dataclass(frozen=True, slots=True)
+class ReplicaAssignment:
+    """The brokers of one partition, the preferred leader first. `partition` is -1 where the order tells
+    it."""
+
+    partition: int
+    broker_ids: tuple[int, ...]
+
+
+class ConfigEntry(NamedTuple):
+    """A config by name; value None asks for the default."""
+
+    name: str
+    value: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class NewTopic:
+    """A topic to create. -1 takes the cluster's default; both are -1 when `assignments` are given."""
+
+    name: str
+    num_partitions: int = -1
+    replication_factor: int = -1
+    assignments: tuple[ReplicaAssignment, ...] = ()
+    configs: tuple[ConfigEntry, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class CreateTopics:
+    """Create topics, each on its own. `internal`: asked by the cluster itself, which alone may create
+    `__consumer_offsets` and its like. Raises POLICY_VIOLATION for an excessive number of partitions."""
+
+    topics: tuple[NewTopic, ...]
+    validate_only: bool = False
+    internal: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class TopicConfigResult:
+    """A config value that a new topic has. `source` is a ConfigSource number."""
+
+    name: str
+    value: str | None
+    read_only: bool
+    source: int
+    sensitive: bool
+
+
+@dataclass(frozen=True, slots=True)
+class CreateTopicResult:
+    """What became of one topic. `topic_id`, counts and configs are set on success; `topic_id` is None when
+    it was only validated."""
+
+    name: str
+    error_code: ErrorCode = ErrorCode.NONE
+    error_message: str | None = None
+    topic_id: UUID | None = None
+    num_partitions: int = -1
+    replication_factor: int = -1
+    configs: tuple[TopicConfigResult, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class CreateTopicsReply:
+    """One result per topic, in the order of the command."""
+
+    topics: tuple[CreateTopicResult, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteTopics:
+    """Delete topics, by name and by id. Raises TOPIC_DELETION_DISABLED with `delete.topic.enable=false`."""
+
+    names: tuple[str, ...] = ()
+    topic_ids: tuple[UUID, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteTopicResult:
+    """What became of one topic; `name` is None if an unknown id was asked, `topic_id` if an unknown name."""
+
+    name: str | None
+    topic_id: UUID | None
+    error_code: ErrorCode = ErrorCode.NONE
+    error_message: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteTopicsReply:
+    """One result per name, then one per id, in the order of the command."""
+
+    topics: tuple[DeleteTopicResult, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class NewPartitions:
+    """A topic to grow to `count` partitions in all. `assignments` lists the new ones in order, or is
+    empty."""
+
+    name: str
+    count: int
+    assignments: tuple[ReplicaAssignment, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class CreatePartitions:
+    """Add partitions to topics. Raises POLICY_VIOLATION for an excessive number of partitions."""
+
+    topics: tuple[NewPartitions, ...]
+    validate_only: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class CreatePartitionsResult:
+    """What became of one topic."""
+
+    name: str
+    error_code: ErrorCode = ErrorCode.NONE
+    error_message: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CreatePartitionsReply:
+    """One result per topic, in the order of the command."""
+
+    topics: tuple[CreatePartitionsResult, ...]
