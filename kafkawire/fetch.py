@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from struct import Struct
 from struct import error as struct_error
-from typing import NamedTuple, Protocol, TypeVar
+from typing import NamedTuple, Protocol
 
 from kafkawire.apis import APIS, ApiKey
 from kafkawire.errors import ErrorCode, KafkaError
@@ -74,9 +74,6 @@ class Payload(Protocol):
 
     @property
     def size(self) -> int: ...
-
-
-P = TypeVar("P", bound=Payload)
 
 
 class FetchResult(NamedTuple):
