@@ -1,0 +1,211 @@
+"""The table of configuration keys: parsing, validation, DescribeConfigs and the documentation derive from it.
+
+A value of a topic key is looked for in layers: the topic's own, the dynamic config of this broker, that of
+all brokers, the node's file, the default. The layers below the topic hold broker keys (`log.retention.ms`
+behind `retention.ms`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Final, NamedTuple
+
+from kafkawire.errors import ErrorCode, KafkaError
+from metadata.config_broker_keys import NODE_KEY_GROUPS
+from metadata.config_topic_keys import RECORDS, REPLICATION, RETENTION, SEGMENTS
+from metadata.config_types import (
+    ConfigKey,
+    ConfigSource,
+    ConfigType,
+    ConfigValue,
+    Scope,
+    Synonym,
+    Update,
+    format_value,
+    invalid_value,
+    parse_value,
+)
+
+__all__ = [
+    "BROKER_KEYS",
+    "NODE_KEY_GROUPS",
+    "TOPIC_KEYS",
+    "TOPIC_KEY_GROUPS",
+    "ConfigKey",
+    "ConfigLayers",
+    "ConfigSource",
+    "ConfigSynonym",
+    "ConfigType",
+    "ConfigValue",
+    "ResolvedConfig",
+    "Scope",
+    "Update",
+    "broker_key",
+    "format_value",
+    "parse_value",
+    "resolve",
+    "resolve_broker",
+    "resolve_topic",
+    "topic_config",
+    "topic_key",
+    "validate_topic_config",
+    "validate_topic_configs",
+]
+
+TOPIC_KEY_GROUPS: Final = (
+    ("Retention and compaction", RETENTION),
+    ("Segments and files", SEGMENTS),
+    ("Records", RECORDS),
+    ("Replication", REPLICATION),
+)
+
+TOPIC_KEYS: Final[Mapping[str, ConfigKey]] = MappingProxyType(
+    {key.name: key for _, keys in TOPIC_KEY_GROUPS for key in keys}
+)
+"""Every key that a topic can have, by name."""
+
+BROKER_KEYS: Final[Mapping[str, ConfigKey]] = MappingProxyType(
+    {key.name: key for _, keys in NODE_KEY_GROUPS for key in keys}
+)
+"""Every key of a node, by name: those of its file, and the dynamic ones."""
+
+_NOTHING: Final[Mapping[str, str]] = MappingProxyType({})
+
+
+class ConfigLayers(NamedTuple):
+    """Where values may come from, the strongest first. All hold text, by key; `topic` topic keys, the others
+    broker keys."""
+
+    topic: Mapping[str, str] = _NOTHING
+    broker: Mapping[str, str] = _NOTHING
+    cluster: Mapping[str, str] = _NOTHING
+    static: Mapping[str, str] = _NOTHING
+
+
+class ConfigSynonym(NamedTuple):
+    """One place where a key has a value, as DescribeConfigs lists them."""
+
+    name: str
+    text: str | None
+    source: ConfigSource
+
+
+@dataclass(frozen=True, slots=True)
+class ResolvedConfig:
+    """The value that a key has, and why. `synonyms` lists every place that gives it one, the winner first."""
+
+    key: ConfigKey
+    value: ConfigValue
+    source: ConfigSource
+    synonyms: tuple[ConfigSynonym, ...]
+
+    @property
+    def name(self) -> str:
+        return self.key.name
+
+    @property
+    def text(self) -> str | None:
+        """The value as text, in the key's own unit."""
+        return format_value(self.value)
+
+
+def topic_key(name: str) -> ConfigKey:
+    """The topic key of that name. Raises KafkaError(INVALID_CONFIG)."""
+    key = TOPIC_KEYS.get(name)
+    if key is None:
+        raise KafkaError(ErrorCode.INVALID_CONFIG, f"Unknown topic config name: {name}")
+    return key
+
+
+def broker_key(name: str) -> ConfigKey:
+    """The key of a node of that name. Raises KafkaError(INVALID_CONFIG)."""
+    key = BROKER_KEYS.get(name)
+    if key is None:
+        raise KafkaError(ErrorCode.INVALID_CONFIG, f"Unknown broker config name: {name}")
+    return key
+
+
+def validate_topic_config(name: str, value: str) -> ConfigValue:
+    """The typed value of one topic key. Raises KafkaError(INVALID_CONFIG) for an unknown key or a bad
+    value."""
+    return parse_value(topic_key(name), value)
+
+
+def validate_topic_configs(overrides: Mapping[str, str]) -> None:
+    """Check the overrides of a topic, each and together. Raises KafkaError(INVALID_CONFIG)."""
+    for name, text in overrides.items():
+        validate_topic_config(name, text)
+    values = topic_config(overrides)
+    low, high = values["min.compaction.lag.ms"], values["max.compaction.lag.ms"]
+    if isinstance(low, int) and isinstance(high, int) and low > high:
+        problem = f"must not exceed max.compaction.lag.ms ({high})"
+        raise invalid_value(TOPIC_KEYS["min.compaction.lag.ms"], str(low), problem)
+
+
+def resolve(key: ConfigKey, layers: ConfigLayers) -> ResolvedConfig:
+    """The value of a key in its layers. The texts must have been validated; a bad one raises KafkaError."""
+    places = list(_places(key, layers))
+    found = [ConfigSynonym(name, text, source) for name, text, source, _ in places]
+    if not places:
+        default = _default_place(key)
+        return ResolvedConfig(key, key.default, ConfigSource.DEFAULT_CONFIG, (default,))
+    name, text, source, factor = places[0]
+    owner = key if name == key.name else BROKER_KEYS[name]
+    value = _scaled(parse_value(owner, text), factor)
+    return ResolvedConfig(key, value, source, (*found, _default_place(key)))
+
+
+def resolve_topic(layers: ConfigLayers) -> dict[str, ResolvedConfig]:
+    """Every topic key with its value, as DescribeConfigs shows it for a topic."""
+    return {name: resolve(key, layers) for name, key in TOPIC_KEYS.items()}
+
+
+def resolve_broker(layers: ConfigLayers) -> dict[str, ResolvedConfig]:
+    """Every node key with its value, as DescribeConfigs shows it for a broker; `layers.topic` is not used."""
+    return {name: resolve(key, layers) for name, key in BROKER_KEYS.items()}
+
+
+def topic_config(
+    overrides: Mapping[str, str],
+    broker: Mapping[str, str] = _NOTHING,
+    cluster: Mapping[str, str] = _NOTHING,
+    static: Mapping[str, str] = _NOTHING,
+) -> dict[str, ConfigValue]:
+    """The typed value of every topic key, by name."""
+    layers = ConfigLayers(overrides, broker, cluster, static)
+    return {name: resolve(key, layers).value for name, key in TOPIC_KEYS.items()}
+
+
+def _places(key: ConfigKey, layers: ConfigLayers) -> Iterator[tuple[str, str, ConfigSource, int]]:
+    """Where the key has a value: name there, text, source, and the factor to the key's unit."""
+    if Scope.TOPIC in key.scope:
+        if key.name in layers.topic:
+            yield key.name, layers.topic[key.name], ConfigSource.DYNAMIC_TOPIC_CONFIG, 1
+        names: tuple[Synonym, ...] = key.synonyms
+    else:
+        names = (Synonym(key.name),)
+    below = (
+        (layers.broker, ConfigSource.DYNAMIC_BROKER_CONFIG),
+        (layers.cluster, ConfigSource.DYNAMIC_DEFAULT_BROKER_CONFIG),
+        (layers.static, ConfigSource.STATIC_BROKER_CONFIG),
+    )
+    for name, factor in names:
+        for values, source in below:
+            if name in values:
+                yield name, values[name], source, factor
+
+
+def _default_place(key: ConfigKey) -> ConfigSynonym:
+    """The default as a synonym: under the broker key that carries it."""
+    for name, _ in key.synonyms:
+        if BROKER_KEYS[name].default is not None:
+            return ConfigSynonym(name, format_value(BROKER_KEYS[name].default), ConfigSource.DEFAULT_CONFIG)
+    return ConfigSynonym(key.name, format_value(key.default), ConfigSource.DEFAULT_CONFIG)
+
+
+def _scaled(value: ConfigValue, factor: int) -> ConfigValue:
+    if factor == 1 or not isinstance(value, int):
+        return value
+    return -1 if value < 0 else value * factor
