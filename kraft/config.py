@@ -1,7 +1,8 @@
 """What a node is told: parsed once from file, environment and flags, and never looked up as text again.
 
 The keys are Kafka's. Those that place a node (`node.id`, `listeners`, `log.dirs`, …) are fields of
-`NodeConfig`; all others are in the table of `metadata.config_keys` and arrive, typed, in `settings`. Ours are `cluster.id`, `cluster.secret`, `cluster.secret.file`, `node.listener`, `advertised.node.listener`.
+`NodeConfig`; all others are in the table of `metadata.config_keys` and arrive, typed, in `settings`. Ours are
+`cluster.id`, `cluster.secret`, `cluster.secret.file`, `node.listener` and `advertised.node.listener`.
 
 A mistake is one line that names its key and its origin: `ConfigError`.
 """
@@ -14,6 +15,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TypeVar
 
+from kafkawire.errors import KafkaError
 from kraft.config_sources import ConfigError, Setting
 from kraft.config_values import (
     Address,
@@ -32,6 +34,7 @@ from kraft.config_values import (
     parse_voters,
 )
 from kraft.events import LogFormat
+from metadata.config_keys import BROKER_KEYS, ConfigValue, parse_value
 
 __all__ = [
     "Address",
@@ -53,6 +56,10 @@ T = TypeVar("T")
 DEFAULT_KAFKA_PORT = 9092
 DEFAULT_NODE_PORT = 9093
 DEFAULT_LOG_DIRS = "/tmp/kafka-logs"
+WITHOUT_MEANING = frozenset(
+    {"num.network.threads", "num.io.threads", "socket.send.buffer.bytes", "socket.receive.buffer.bytes"}
+)
+"""Kafka's keys for its thread pools and socket buffers: accepted, so that a file of Kafka's can be used."""
 _WILDCARDS = ("", "0.0.0.0", "::")
 _SECURE = ("SSL", "SASL_PLAINTEXT", "SASL_SSL")
 
@@ -86,7 +93,11 @@ class ProcessConfig:
 
 @dataclass(frozen=True, slots=True)
 class NodeConfig:
-    """One node, whole. `settings` has every key of the table, typed; `explicit` names those given."""
+    """One node, whole.
+
+    `settings` has every key of the table, typed; `static` has the text of those that were given and are no
+    secret, for `metadata.config_keys.ConfigLayers`; `ignored` names Kafka's keys that mean nothing here.
+    """
 
     node_id: int
     roles: frozenset[Role]
@@ -95,8 +106,9 @@ class NodeConfig:
     log_dirs: tuple[str, ...]
     metadata_dir: str
     rack: str | None
-    settings: Mapping[str, object]
-    explicit: frozenset[str] = frozenset()
+    settings: Mapping[str, ConfigValue]
+    static: Mapping[str, str]
+    ignored: tuple[str, ...] = ()
     process: ProcessConfig = field(default_factory=ProcessConfig)
 
     @property
@@ -113,7 +125,6 @@ class _Given:
 
     def __init__(self, given: Mapping[str, Setting]) -> None:
         self._left = dict(given)
-        self.explicit = frozenset(given)
 
     def take(self, key: str, parse: Callable[[str], T]) -> T | None:
         """The parsed value of `key`, None if not given; a ValueError of `parse` becomes the one line."""
@@ -123,12 +134,16 @@ class _Given:
         try:
             return parse(setting.text.strip())
         except ValueError as error:
-            shown = "***" if "secret" in key else setting.text
+            shown = "***" if _is_secret(key) else setting.text
             raise ConfigError(f"{key}={shown}: {error} ({setting.origin})") from None
 
     def rest(self) -> dict[str, Setting]:
         """What nobody has taken."""
         return self._left
+
+
+def _is_secret(key: str) -> bool:
+    return BROKER_KEYS[key].sensitive
 
 
 def build_config(given: Mapping[str, Setting], process: ProcessConfig | None = None) -> NodeConfig:
@@ -155,7 +170,8 @@ def build_config(given: Mapping[str, Setting], process: ProcessConfig | None = N
         metadata_dir=keys.take("metadata.log.dir", parse_text) or log_dirs[0],
         rack=keys.take("broker.rack", parse_text),
         settings=_settings(keys.rest()),
-        explicit=keys.explicit,
+        static={name: given[name].text for name in BROKER_KEYS if name in given and not _is_secret(name)},
+        ignored=tuple(sorted(WITHOUT_MEANING & given.keys())),
         process=process or ProcessConfig(),
     )
 
@@ -261,8 +277,16 @@ def _reachable(address: Address) -> Address:
     return address._replace(host=socket.gethostname()) if address.host in _WILDCARDS else address
 
 
-def _settings(given: Mapping[str, Setting]) -> Mapping[str, object]:
+def _settings(given: Mapping[str, Setting]) -> dict[str, ConfigValue]:
     """Every key of the table, typed: as given, or its default."""
-    for key, setting in given.items():
-        raise ConfigError(f"{key}: is not a configuration key ({setting.origin})")
-    return {}
+    settings = {name: key.default for name, key in BROKER_KEYS.items()}
+    for name, setting in given.items():
+        if name in WITHOUT_MEANING:
+            continue
+        if name not in BROKER_KEYS:
+            raise ConfigError(f"{name}: is not a configuration key ({setting.origin})")
+        try:
+            settings[name] = parse_value(BROKER_KEYS[name], setting.text)
+        except KafkaError as error:
+            raise ConfigError(f"{error.message} ({setting.origin})") from None
+    return settings

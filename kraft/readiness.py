@@ -1,7 +1,7 @@
 """How a node tells the process that started it where it listens: one line on a descriptor.
 
-The line is `KRAFT READY {json}`, written once, when the node can serve. A supervisor hands the write end of a
-pipe over with `--ready-fd`; if the pipe closes without the line, the node failed to start and its log says why.
+The line is `KRAFT READY {json}`, written once, when the node can serve. A supervisor hands the write end
+of a pipe over with `--ready-fd`; if the pipe closes without the line, the node failed and its log says why.
 """
 
 from __future__ import annotations
