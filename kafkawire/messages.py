@@ -171,12 +171,14 @@ def _answer_one_key(response: Any) -> None:
 def _decode(key: int, kind: str, version: int, body: memoryview, most_items: int) -> Any:
     check(_shape(key, kind, version), body, most_items=most_items)
     try:
-        return _message_class(key, kind).decode(body, version=version)
+        message = _message_class(key, kind).decode(body, version=version)
     except UnicodeDecodeError:
         raise invalid("a text is not UTF-8") from None
     except (ValueError, AssertionError):
         # A tagged struct with tags of its own; no schema has one.
         raise invalid("tagged fields where there are none") from None
+    message._header = None  # or kafka-python cannot encode what it decoded
+    return message
 
 
 @cache
