@@ -1,0 +1,48 @@
+"""One file for each request that a client can make; this one lists them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from kafkawire.apis import ApiKey
+from kraft.broker.context import BrokerContext
+from kraft.broker.dispatch import MessageHandler
+from kraft.broker.handlers.api_versions import api_versions
+from kraft.broker.handlers.create_partitions import CreatePartitionsHandler
+from kraft.broker.handlers.create_topics import CreateTopicsHandler
+from kraft.broker.handlers.delete_topics import DeleteTopicsHandler
+from kraft.broker.handlers.describe_cluster import DescribeClusterHandler
+from kraft.broker.handlers.describe_configs import DescribeConfigsHandler
+from kraft.broker.handlers.describe_log_dirs import DescribeLogDirsHandler
+from kraft.broker.handlers.describe_producers import DescribeProducersHandler
+from kraft.broker.handlers.describe_quorum import DescribeQuorumHandler
+from kraft.broker.handlers.describe_topic_partitions import DescribeTopicPartitionsHandler
+from kraft.broker.handlers.find_coordinator import find_coordinator
+from kraft.broker.handlers.incremental_alter_configs import IncrementalAlterConfigsHandler
+from kraft.broker.handlers.init_producer_id import InitProducerIdHandler
+from kraft.broker.handlers.list_offsets import ListOffsetsHandler
+from kraft.broker.handlers.metadata import MetadataHandler
+from kraft.broker.handlers.offset_for_leader_epoch import OffsetForLeaderEpochHandler
+from kraft.broker.producer_ids import ProducerIds
+
+
+def message_handlers(context: BrokerContext, producer_ids: ProducerIds) -> Mapping[ApiKey, MessageHandler]:
+    """The handlers of requests that are decoded as messages. Produce and Fetch, the hot path, are made apart."""
+    return {
+        ApiKey.LIST_OFFSETS: ListOffsetsHandler(context),
+        ApiKey.METADATA: MetadataHandler(context),
+        ApiKey.FIND_COORDINATOR: find_coordinator,
+        ApiKey.API_VERSIONS: api_versions,
+        ApiKey.CREATE_TOPICS: CreateTopicsHandler(context),
+        ApiKey.DELETE_TOPICS: DeleteTopicsHandler(context),
+        ApiKey.INIT_PRODUCER_ID: InitProducerIdHandler(producer_ids),
+        ApiKey.OFFSET_FOR_LEADER_EPOCH: OffsetForLeaderEpochHandler(context),
+        ApiKey.DESCRIBE_CONFIGS: DescribeConfigsHandler(context),
+        ApiKey.DESCRIBE_LOG_DIRS: DescribeLogDirsHandler(context),
+        ApiKey.CREATE_PARTITIONS: CreatePartitionsHandler(context),
+        ApiKey.INCREMENTAL_ALTER_CONFIGS: IncrementalAlterConfigsHandler(context),
+        ApiKey.DESCRIBE_QUORUM: DescribeQuorumHandler(context),
+        ApiKey.DESCRIBE_CLUSTER: DescribeClusterHandler(context),
+        ApiKey.DESCRIBE_PRODUCERS: DescribeProducersHandler(context),
+        ApiKey.DESCRIBE_TOPIC_PARTITIONS: DescribeTopicPartitionsHandler(context),
+    }

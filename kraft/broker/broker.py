@@ -1,0 +1,268 @@
+"""One broker, put together: what listens, what follows, what leads, and in which order it comes up and goes down."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from uuid import UUID
+
+from kafkawire.apis import ApiKey
+from kraft.broker.client_sessions import ClientSessions
+from kraft.broker.configuration import BrokerConfiguration
+from kraft.broker.connection import ConnectionLimits
+from kraft.broker.context import BrokerContext
+from kraft.broker.controller_channel import ControllerChannel
+from kraft.broker.dispatch import Dispatcher
+from kraft.broker.durability import Durability, DurabilitySettings
+from kraft.broker.fetching import FETCH, NUDGE, FetchServer, FetchSettings, FollowerLoops
+from kraft.broker.handlers import message_handlers
+from kraft.broker.handlers.fetch import FetchHandler
+from kraft.broker.handlers.produce import ProduceHandler
+from kraft.broker.isr_updates import IsrUpdates
+from kraft.broker.lifecycle import BrokerLifecycle, HeartbeatSettings
+from kraft.broker.listener import Listener
+from kraft.broker.log_directories import LogDirectories
+from kraft.broker.metadata_cache import MetadataCache
+from kraft.broker.metadata_feed import MetadataFeed
+from kraft.broker.producer_ids import ProducerIds
+from kraft.broker.stalls import StallDetector
+from kraft.clock import Clock
+from kraft.events import Events
+from kraft.transport.client import Peer
+from kraft.transport.server import NodeServer
+from metadata.controller.commands import RegisterBroker
+from metadata.image import MetadataImage
+from metadata.records import Endpoint, NodeEndpoint
+from replication.fetcher import LeaderFetcher
+from replication.partition import Outbox
+from replication.replicas import Replicas
+
+TICK_INTERVAL = 0.1
+"""Seconds between two looks at partitions' deadlines."""
+STALL_BOUND = 1.0
+STALL_REST = 10.0
+"""Seconds: a write or sync that takes longer than the bound makes the broker rest from leading for so long."""
+
+
+@dataclass(frozen=True, slots=True)
+class BrokerIdentity:
+    """Who this broker is and where it is reached. The first endpoint is the one that listens."""
+
+    node_id: int
+    cluster_id: str
+    incarnation: UUID
+    endpoints: tuple[Endpoint, ...]
+    node_endpoint: NodeEndpoint
+    rack: str | None
+
+
+class Broker:
+    """`controllers` are links to all controllers; `make_peer` makes one to another broker."""
+
+    def __init__(
+        self,
+        identity: BrokerIdentity,
+        configuration: BrokerConfiguration,
+        directories: LogDirectories,
+        clock: Clock,
+        controllers: Mapping[int, Peer],
+        make_peer: Callable[[int, NodeEndpoint], Peer],
+        on_failure: Callable[[BaseException], None],
+    ) -> None:
+        self._identity = identity
+        self._configuration = configuration
+        self._directories = directories
+        self._clock = clock
+        self._make_peer = make_peer
+        self._on_failure = on_failure
+        self._peers: dict[int, Peer] = {}
+        self._events = Events("broker")
+        self._latest: MetadataImage | None = None
+        self._registered_epoch = -1
+        self.metadata = MetadataCache()
+        self.controller = ControllerChannel(controllers, clock.monotonic)
+        self._stalls = StallDetector(STALL_BOUND, STALL_REST, self._stalled)
+        self.replicas = Replicas(
+            identity.node_id, directories, configuration, Outbox(self._outbox_filled), self._fetcher_changed
+        )
+        self._build(controllers)
+
+    def _build(self, controllers: Mapping[int, Peer]) -> None:
+        configuration, clock = self._configuration, self._clock
+        self._isr_updates = IsrUpdates(
+            self._identity.node_id, self.replicas.outbox, self.controller, clock.monotonic
+        )
+        self._followers = FollowerLoops(
+            self.controller,
+            self._peers.get,
+            clock,
+            FetchSettings(
+                wait=configuration.seconds("replica.fetch.wait.max.ms"),
+                max_bytes=configuration.number("replica.fetch.max.bytes"),
+            ),
+            self._on_failure,
+        )
+        self._fetch_server = FetchServer(self.replicas, clock, clock.wall_ms())
+        self._durability = Durability(
+            self.replicas,
+            self._directories,
+            clock,
+            self._stalls,
+            DurabilitySettings(
+                high_watermarks=configuration.seconds("replica.high.watermark.checkpoint.interval.ms"),
+                recovery_points=configuration.seconds("log.flush.offset.checkpoint.interval.ms"),
+                retention=configuration.seconds("log.retention.check.interval.ms"),
+            ),
+            self._followers.changed,
+            self._on_failure,
+        )
+        self._feed = MetadataFeed(controllers, self._image_arrived, self._leader_changed)
+        self._lifecycle = BrokerLifecycle(
+            self._registration(),
+            self.controller,
+            HeartbeatSettings(
+                interval=configuration.seconds("broker.heartbeat.interval.ms"),
+                timeout=configuration.seconds("broker.session.timeout.ms"),
+            ),
+            lambda: self.metadata.image.offset,
+            lambda: self._stalls.resting(clock.monotonic()),
+        )
+        self.listener = Listener(self._dispatcher(), self._connection_limits())
+
+    def _registration(self) -> RegisterBroker:
+        identity = self._identity
+        return RegisterBroker(
+            broker_id=identity.node_id,
+            incarnation_id=identity.incarnation,
+            cluster_id=identity.cluster_id,
+            endpoints=identity.endpoints,
+            node_endpoint=identity.node_endpoint,
+            rack=identity.rack,
+            previous_broker_epoch=self._directories.clean_epoch,
+        )
+
+    def _connection_limits(self) -> ConnectionLimits:
+        configuration = self._configuration
+        return ConnectionLimits(
+            max_frame=configuration.number("socket.request.max.bytes"),
+            max_idle=configuration.seconds("connections.max.idle.ms"),
+        )
+
+    def _dispatcher(self) -> Dispatcher:
+        context = BrokerContext(
+            node_id=self._identity.node_id,
+            cluster_id=self._identity.cluster_id,
+            listener=self._identity.endpoints[0].listener,
+            clock=self._clock,
+            configuration=self._configuration,
+            metadata=self.metadata,
+            replicas=self.replicas,
+            controller=self.controller,
+            log_directories=self._directories,
+            stalls=self._stalls,
+            on_storage_failure=self._on_failure,
+        )
+        sessions = ClientSessions(
+            self._configuration.number("max.incremental.fetch.session.cache.slots"), self._clock.wall_ms()
+        )
+        fetch = FetchHandler(context, sessions, self._configuration.number("fetch.max.bytes"))
+        producer_ids = ProducerIds(self._identity.node_id, self.controller)
+        return Dispatcher(
+            {ApiKey.PRODUCE: ProduceHandler(context), ApiKey.FETCH: fetch},
+            message_handlers(context, producer_ids),
+            self._on_failure,
+        )
+
+    def register(self, server: NodeServer) -> None:
+        """Add what this broker answers to other brokers."""
+        server.handle(FETCH, self._fetch_server.fetch)
+        server.handle_notify(NUDGE, self._fetch_server.nudge)
+
+    # -- up and down ------------------------------------------------------------------------------------------
+
+    async def run(self, started: Callable[[], None]) -> None:
+        """Register, catch up, serve; until cancelled. `started` is called when clients may connect."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._followers.run())
+            group.create_task(self._isr_updates.run())
+            group.create_task(self._durability.run())
+            group.create_task(self._feed.run())
+            self._registered_epoch = await self._lifecycle.register()
+            self._apply_latest()
+            group.create_task(self._lifecycle.run())
+            group.create_task(self._tick())
+            group.create_task(self.listener.close_idle())
+            await self._lifecycle.unfenced.wait()
+            await self.listener.accept()
+            started()
+
+    async def leave(self, timeout: float) -> bool:
+        """Move the leaderships away before stopping; True if that was done in time."""
+        return await self._lifecycle.leave(timeout)
+
+    async def close(self) -> None:
+        """Stop serving and close every log cleanly. Call it after `run` has been cancelled."""
+        await self.listener.close()
+        for peer in self._peers.values():
+            await peer.close()
+        await self._durability.sync(self.replicas)
+        self._directories.close(self.replicas, self._registered_epoch)
+
+    # -- events -----------------------------------------------------------------------------------------------
+
+    def _image_arrived(self, image: MetadataImage) -> None:
+        self._latest = image
+        self._apply_latest()
+
+    def _apply_latest(self) -> None:
+        # What the metadata says of this broker before its registration concerns an earlier process.
+        image = self._latest
+        if image is None or self._registered_epoch < 0 or image.offset < self._registered_epoch:
+            return
+        first = self.metadata.image.offset < self._registered_epoch
+        if image.brokers is not self.metadata.image.brokers:
+            self._meet(image)
+        self.replicas.apply(image, self._clock.monotonic())
+        self.metadata.publish(image)
+        if first:
+            self._directories.forget_strays(self.replicas)
+            self._lifecycle.nudge()
+
+    def _meet(self, image: MetadataImage) -> None:
+        """Keep one link to every other registered broker."""
+        for broker_id, broker in image.brokers.items():
+            if broker_id == self._identity.node_id:
+                continue
+            peer = self._peers.get(broker_id)
+            if peer is None:
+                peer = self._peers[broker_id] = self._make_peer(broker_id, broker.node_endpoint)
+                peer.start()
+            else:
+                peer.address = (broker.node_endpoint.host, broker.node_endpoint.port)
+        self._fetch_server.forget_missing(image.brokers)
+
+    def _leader_changed(self, leader_id: int | None) -> None:
+        self.controller.heard_of_leader(leader_id)
+        if leader_id is not None:
+            self._lifecycle.nudge()
+
+    def _outbox_filled(self) -> None:
+        if self.replicas.outbox.isr_changes:
+            self._isr_updates.wake()
+        if self.replicas.outbox.unsynced:
+            self._durability.wake()
+
+    def _fetcher_changed(self, fetcher: LeaderFetcher) -> None:
+        self._followers.changed(fetcher)
+
+    def _stalled(self, seconds: float) -> None:
+        self._events.warning("disk.stalled", seconds=round(seconds, 2))
+        self._lifecycle.nudge()
+
+    async def _tick(self) -> None:
+        with contextlib.suppress(asyncio.CancelledError):
+            while True:
+                await asyncio.sleep(TICK_INTERVAL)
+                self.replicas.tick(self._clock.monotonic())

@@ -1,0 +1,101 @@
+"""Incremental fetch sessions of clients (KIP-227): what a consumer asked for last time need not be said again.
+
+A session is identified by its id and counts its requests by epoch: 0 opens one, -1 closes it, anything else has to be
+the next number. A bounded number is kept; when it is reached the one that was idle longest goes, and its client begins
+anew. `max_sessions` of 0 answers every fetch in full, with session id 0.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from kafkawire.errors import ErrorCode, KafkaError
+from kafkawire.fetch import FetchPartition, FetchRequest, FetchResult
+
+SESSIONLESS = 0
+OPENING_EPOCH = 0
+CLOSING_EPOCH = -1
+_LAST_EPOCH = 2**31 - 1
+
+
+class ClientSession:
+    """What one consumer wants and what it was told last. Session id 0 is no session: everything is answered."""
+
+    def __init__(self, session_id: int, partitions: Sequence[FetchPartition]) -> None:
+        self.session_id = session_id
+        self.epoch = 1
+        self._wanted = {(part.topic, part.partition): part for part in partitions}
+        self._told: dict[tuple[str, int], tuple[int, int]] = {}
+        self._opening = True
+
+    def amend(self, fetch: FetchRequest) -> None:
+        """Take over what the next request changes."""
+        for key in fetch.forgotten:
+            self._wanted.pop(key, None)
+            self._told.pop(key, None)
+        for part in fetch.partitions:
+            self._wanted[(part.topic, part.partition)] = part
+        self.epoch = 1 if self.epoch == _LAST_EPOCH else self.epoch + 1
+        self._opening = False
+
+    def wanted(self) -> list[FetchPartition]:
+        """All partitions of the session."""
+        return list(self._wanted.values())
+
+    def answer(self, results: Sequence[FetchResult]) -> list[FetchResult]:
+        """Of `results`, what has to be told: everything at first, then only what has news."""
+        news = []
+        for result in results:
+            key = (result.topic, result.partition)
+            state = (result.high_watermark, result.log_start_offset)
+            if self._opening or result.records.size or result.error_code or self._told.get(key) != state:
+                news.append(result)
+            if self.session_id != SESSIONLESS:
+                self._told[key] = state
+                if result.records.size:
+                    # What was served goes to the end, so that no partition starves behind a busy one.
+                    part = self._wanted.pop(key, None)
+                    if part is not None:
+                        self._wanted[key] = part
+        return news
+
+
+class ClientSessions:
+    """All sessions of one broker. Ids come from `next_id`, which must not repeat for a long time."""
+
+    def __init__(self, max_sessions: int, first_id: int) -> None:
+        self._max = max_sessions
+        self._next_id = max(1, first_id % (2**31 - 1))
+        self._sessions: dict[int, ClientSession] = {}
+
+    def __len__(self) -> int:
+        return len(self._sessions)
+
+    def open(self, fetch: FetchRequest) -> ClientSession:
+        """The session that a request opens, continues or leaves.
+
+        Raises KafkaError FETCH_SESSION_ID_NOT_FOUND, INVALID_FETCH_SESSION_EPOCH.
+        """
+        if fetch.session_epoch in (OPENING_EPOCH, CLOSING_EPOCH):
+            self._sessions.pop(fetch.session_id, None)
+            if fetch.session_epoch == CLOSING_EPOCH or self._max == 0:
+                return ClientSession(SESSIONLESS, fetch.partitions)
+            return self._new(fetch.partitions)
+        session = self._sessions.get(fetch.session_id)
+        if session is None:
+            raise KafkaError(ErrorCode.FETCH_SESSION_ID_NOT_FOUND)
+        if fetch.session_epoch != session.epoch:
+            raise KafkaError(ErrorCode.INVALID_FETCH_SESSION_EPOCH)
+        session.amend(fetch)
+        # The order of the dictionary is the order of use.
+        self._sessions[fetch.session_id] = self._sessions.pop(fetch.session_id)
+        return session
+
+    def _new(self, partitions: Sequence[FetchPartition]) -> ClientSession:
+        while len(self._sessions) >= self._max:
+            del self._sessions[next(iter(self._sessions))]
+        session_id = self._next_id
+        self._next_id = 1 if session_id == 2**31 - 1 else session_id + 1
+        session = ClientSession(session_id, partitions)
+        self._sessions[session_id] = session
+        return session

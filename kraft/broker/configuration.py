@@ -1,0 +1,96 @@
+"""What the configuration says, in the parts' own terms: the node's file below, dynamic values from the metadata above."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+
+from logstore.config import LogConfig
+from metadata.config_keys import ConfigLayers, ConfigValue, broker_key, format_value, resolve, topic_config
+from metadata.image import MetadataImage
+from replication.partition import ReplicationSettings
+
+_BROKER_ONLY = {
+    "file_delete_delay_ms": "log.segment.delete.delay.ms",
+    "producer_id_expiration_ms": "producer.id.expiration.ms",
+}
+"""Fields of LogConfig that no topic key sets, or that Kafka has on the broker as well."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Resolved:
+    """A topic's settings, and the mappings that they were resolved from."""
+
+    sources: tuple[Mapping[str, str], ...]
+    log: LogConfig
+    replication: ReplicationSettings
+
+
+class BrokerConfiguration:
+    """`static` holds the text of every key that the node was given."""
+
+    def __init__(self, node_id: int, static: Mapping[str, str]) -> None:
+        self._node_id = node_id
+        self._static = static
+        self._topics: dict[str, _Resolved] = {}
+        self.auto_create_topics = bool(self.value("auto.create.topics.enable"))
+
+    def value(self, name: str) -> ConfigValue:
+        """A node key's value from the file, or its default."""
+        return resolve(broker_key(name), ConfigLayers(static=self._static)).value
+
+    def number(self, name: str) -> int:
+        """As `value`, of a key that has a whole number."""
+        value = self.value(name)
+        assert isinstance(value, int), name
+        return value
+
+    def seconds(self, name: str) -> float:
+        """As `number`, of a key in milliseconds."""
+        return self.number(name) / 1000
+
+    def layers(self, image: MetadataImage, topic: str | None = None) -> ConfigLayers:
+        """Every place where a value may come from, for DescribeConfigs."""
+        configs = image.configs
+        return ConfigLayers(
+            topic=configs.topic(topic) if topic is not None else {},
+            broker=configs.broker(self._node_id),
+            cluster=configs.cluster_defaults,
+            static=self._static,
+        )
+
+    def log_config(self, image: MetadataImage, topic: str) -> LogConfig:
+        """See `replication.replicas.TopicSettings`."""
+        return self._resolve(image, topic).log
+
+    def replication_settings(self, image: MetadataImage, topic: str) -> ReplicationSettings:
+        """See `replication.replicas.TopicSettings`."""
+        return self._resolve(image, topic).replication
+
+    def _resolve(self, image: MetadataImage, topic: str) -> _Resolved:
+        layers = self.layers(image, topic)
+        known = self._topics.get(topic)
+        if known is not None and all(a is b for a, b in zip(known.sources, layers, strict=True)):
+            return known
+        values = topic_config(*layers)
+        log = self._log_config(values)
+        min_isr = values["min.insync.replicas"]
+        assert isinstance(min_isr, int)
+        replication = ReplicationSettings(
+            min_insync_replicas=min_isr,
+            replica_lag_time_max=self.seconds("replica.lag.time.max.ms"),
+            sync_before_acknowledging=log.flush_messages == 1,
+        )
+        resolved = _Resolved(tuple(layers), log, replication)
+        self._topics[topic] = resolved
+        return resolved
+
+    def _log_config(self, values: Mapping[str, ConfigValue]) -> LogConfig:
+        settings: dict[str, object] = {}
+        for field in fields(LogConfig):
+            if field.name in _BROKER_ONLY:
+                settings[field.name] = self.value(_BROKER_ONLY[field.name])
+                continue
+            value = values[field.name.replace("_", ".")]
+            settings[field.name] = format_value(value) if isinstance(value, tuple) else value
+        return LogConfig(**settings)  # type: ignore[arg-type]

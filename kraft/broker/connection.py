@@ -1,0 +1,209 @@
+"""One client's connection: frames in, replies out in the order of the requests, bounded both ways."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from kafkawire.frames import FrameError, FrameReader
+from kraft.broker.outgoing import Outgoing, Segment
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionLimits:
+    """Bounds of one connection. Sizes in bytes, times in seconds."""
+
+    max_frame: int = 104_857_600
+    max_unanswered: int = 128
+    max_idle: float = 600.0
+
+
+class Dispatch(Protocol):
+    """What a connection does with a frame: answer at once, later through `Connection.defer`, or not at all."""
+
+    def __call__(self, connection: Connection, frame: memoryview) -> Sequence[Segment] | None: ...
+
+
+class Reply:
+    """A place in the order of replies, filled once."""
+
+    __slots__ = ("_connection", "_segments", "holds")
+
+    def __init__(self, connection: Connection, *, holds: bool) -> None:
+        self._connection = connection
+        self._segments: Sequence[Segment] | None = None
+        self.holds = holds
+
+    @property
+    def segments(self) -> Sequence[Segment] | None:
+        return self._segments
+
+    def send(self, segments: Sequence[Segment]) -> None:
+        """Answer; the bytes leave when all earlier requests have been answered."""
+        assert self._segments is None, "a request is answered once"
+        self._segments = segments
+        self._connection.reply_ready(self)
+
+
+class Connection(asyncio.BufferedProtocol):
+    """The protocol of one accepted socket."""
+
+    def __init__(self, dispatch: Dispatch, limits: ConnectionLimits, open_connections: set[Connection]) -> None:
+        self._dispatch = dispatch
+        self._limits = limits
+        self._open_connections = open_connections
+        self._frames = FrameReader(limits.max_frame)
+        self._waiting: deque[Reply] = deque()
+        self._ready: list[Segment] = []
+        self._holds = 0
+        self._reading = True
+        self._inside = False
+        self._scheduled = False
+        self.closed = False
+        self.peer: tuple[str, int] = ("", 0)
+        self.client_software: tuple[str, str] = ("unknown", "unknown")
+        self.last_active = 0.0
+
+    # -- asyncio ----------------------------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+        self._loop = asyncio.get_running_loop()
+        self._outgoing = Outgoing(transport, self._drained)
+        sock = transport.get_extra_info("socket")
+        if sock is not None:
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        peer = transport.get_extra_info("peername")
+        if peer:
+            self.peer = (peer[0], peer[1])
+        self.last_active = self._loop.time()
+        self._open_connections.add(self)
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        self.closed = True
+        self._open_connections.discard(self)
+        self._waiting.clear()
+        self._outgoing.close()
+
+    def get_buffer(self, sizehint: int) -> memoryview:
+        return self._frames.get_buffer(sizehint)
+
+    def buffer_updated(self, nbytes: int) -> None:
+        self._frames.received(nbytes)
+        self.last_active = self._loop.time()
+        self._process()
+
+    def pause_writing(self) -> None:
+        self._outgoing.pause()
+
+    def resume_writing(self) -> None:
+        self._outgoing.resume()
+
+    # -- requests ---------------------------------------------------------------------------------------------
+
+    def defer(self, *, hold: bool) -> Reply:
+        """Called by a handler that answers later. With `hold` no further request is begun until it has."""
+        reply = Reply(self, holds=hold)
+        self._waiting.append(reply)
+        if hold:
+            self._holds += 1
+        return reply
+
+    def close(self) -> None:
+        """Close after what is already written."""
+        if not self.closed:
+            self._transport.close()
+
+    def refuse(self, error: KafkaError) -> None:
+        """The client sent what is no request: close, as Kafka does, since nothing after it can be trusted."""
+        log.info("connection.refused", peer=f"{self.peer[0]}:{self.peer[1]}", reason=error.message or error.code.name)
+        self.close()
+
+    def idle_since(self) -> float:
+        """When the client was last heard of (loop time); the present while it waits for an answer."""
+        return self._loop.time() if self._waiting or self._outgoing.busy else self.last_active
+
+    def _process_soon(self) -> None:
+        # Several answers often become ready together, when the high watermark moves: they leave in one write.
+        self._scheduled = False
+        self._process()
+
+    def _process(self) -> None:
+        if self._inside:
+            return
+        self._inside = True
+        try:
+            while not self._is_held():
+                frame = self._frames.next_frame()
+                if frame is None:
+                    break
+                answer = self._dispatch(self, frame)
+                if answer is not None:
+                    self._answer(answer)
+        except FrameError as error:
+            log.warning("connection.bad_frame", peer=f"{self.peer[0]}:{self.peer[1]}", reason=str(error))
+            self._transport.abort()
+            return
+        finally:
+            self._inside = False
+            self._flush()
+        self._adjust_reading()
+
+    def _is_held(self) -> bool:
+        return (
+            self._holds > 0
+            or self.closed
+            or len(self._waiting) >= self._limits.max_unanswered
+            or self._outgoing.busy
+            or self._transport.is_closing()
+        )
+
+    def _answer(self, segments: Sequence[Segment]) -> None:
+        if self._waiting:
+            reply = Reply(self, holds=False)
+            self._waiting.append(reply)
+            reply.send(segments)
+            return
+        self._ready.extend(segments)
+        if len(segments) > 1:
+            # Records follow: they leave by themselves, so that several fetches do not pile up in memory.
+            self._flush()
+
+    def reply_ready(self, reply: Reply) -> None:
+        """A deferred answer has come: send it and whatever it kept waiting."""
+        if self.closed:
+            return
+        if reply.holds:
+            self._holds -= 1
+        waiting = self._waiting
+        while waiting and (segments := waiting[0].segments) is not None:
+            waiting.popleft()
+            self._ready.extend(segments)
+        if not self._inside and not self._scheduled:
+            self._scheduled = True
+            self._loop.call_soon(self._process_soon)
+
+    def _flush(self) -> None:
+        if self._ready and not self.closed:
+            ready, self._ready = self._ready, []
+            self._outgoing.write(ready)
+
+    def _drained(self) -> None:
+        self._process()
+
+    def _adjust_reading(self) -> None:
+        """Stop reading while the buffer is full of requests that have to wait: TCP tells the client."""
+        if self.closed or self._transport.is_closing():
+            return
+        wanted = not self._frames.full
+        if wanted and not self._reading:
+            self._reading = True
+            self._transport.resume_reading()
+        elif not wanted and self._reading:
+            self._reading = False
+            self._transport.pause_reading()

@@ -1,0 +1,32 @@
+"""What the handlers of one broker share. Values and narrow parts, so that a handler says what it needs of whom."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from kraft.broker.configuration import BrokerConfiguration
+from kraft.broker.controller_channel import ControllerChannel
+from kraft.broker.log_directories import LogDirectories
+from kraft.broker.metadata_cache import MetadataCache
+from kraft.broker.stalls import StallDetector
+from kraft.clock import Clock
+from replication.replicas import Replicas
+
+
+@dataclass(frozen=True, slots=True)
+class BrokerContext:
+    """One broker, as its handlers see it."""
+
+    node_id: int
+    cluster_id: str
+    listener: str
+    """Name of the listener whose addresses clients of this broker are given."""
+    clock: Clock
+    configuration: BrokerConfiguration
+    metadata: MetadataCache
+    replicas: Replicas
+    controller: ControllerChannel
+    log_directories: LogDirectories
+    stalls: StallDetector
+    on_storage_failure: Callable[[BaseException], None]

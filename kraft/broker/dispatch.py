@@ -1,0 +1,126 @@
+"""From a frame to its handler and back: the API table decides, one file in `handlers` answers."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from kafkawire.apis import APIS, Api, ApiKey
+from kafkawire.errors import ErrorCode, KafkaError
+from kafkawire.headers import RequestHeader, parse_request_header
+from kafkawire.messages import decode_request, encode_response
+from kraft.broker.connection import Connection, Reply
+from kraft.broker.outgoing import Segment
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One request as a handler sees it. `body` is a view into the connection's buffer: it is gone when the handler
+    returns or awaits."""
+
+    connection: Connection
+    header: RequestHeader
+    body: memoryview
+
+    @property
+    def version(self) -> int:
+        return self.header.api_version
+
+
+MessageHandler = Callable[[Request, Any], Any]
+"""Takes a decoded request; returns the response message, or an awaitable of it."""
+
+FrameHandler = Callable[[Request], Sequence[Segment] | None]
+"""Takes the request as bytes; returns the response as bytes, or None if it answers later or never."""
+
+
+class Dispatcher:
+    """Routes the frames of every connection of one listener."""
+
+    def __init__(
+        self,
+        frame_handlers: Mapping[ApiKey, FrameHandler],
+        message_handlers: Mapping[ApiKey, MessageHandler],
+        on_failure: Callable[[BaseException], None],
+    ) -> None:
+        missing = set(APIS) - set(frame_handlers) - set(message_handlers)
+        assert not missing, f"advertised without a handler: {missing}"
+        self._frame_handlers = frame_handlers
+        self._message_handlers = message_handlers
+        self._on_failure = on_failure
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def __call__(self, connection: Connection, frame: memoryview) -> Sequence[Segment] | None:
+        """Answer one frame (see `Dispatch`). A frame that is no request closes its connection, as Kafka does."""
+        try:
+            header = parse_request_header(frame)
+            api = APIS.get(header.api_key)  # type: ignore[call-overload]
+            if api is None:
+                raise KafkaError(ErrorCode.UNSUPPORTED_VERSION, f"unknown API key {header.api_key}")
+            if not api.accepts(header.api_version):
+                if api.key is ApiKey.API_VERSIONS:
+                    return [_unsupported_api_versions(header.correlation_id)]
+                raise KafkaError(
+                    ErrorCode.UNSUPPORTED_VERSION, f"{api.name} version {header.api_version} is not supported"
+                )
+            request = Request(connection, header, frame[header.body :])
+            frame_handler = self._frame_handlers.get(api.key)
+            if frame_handler is not None:
+                return frame_handler(request)
+            message = decode_request(api.key, header.api_version, request.body)
+        except KafkaError as error:
+            connection.refuse(error)
+            return None
+        return self._handle_message(api, request, message)
+
+    def _handle_message(self, api: Api, request: Request, message: Any) -> Sequence[Segment] | None:
+        result = self._message_handlers[api.key](request, message)
+        if inspect.isawaitable(result):
+            reply = request.connection.defer(hold=True)
+            task = asyncio.ensure_future(self._answer_later(api, request.header, result, reply))
+            self._tasks.add(task)
+            task.add_done_callback(self._task_done)
+            return None
+        return [encode_response(api.key, request.version, request.header.correlation_id, result)]
+
+    async def _answer_later(
+        self, api: Api, header: RequestHeader, result: Awaitable[Any], reply: Reply
+    ) -> None:
+        response = await result
+        reply.send([encode_response(api.key, header.api_version, header.correlation_id, response)])
+
+    def _task_done(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._on_failure(error)
+
+    async def close(self) -> None:
+        """Give up on requests that are still being answered."""
+        for task in tuple(self._tasks):
+            task.cancel()
+        if self._tasks:
+            await asyncio.wait(self._tasks)
+
+
+def _unsupported_api_versions(correlation_id: int) -> bytes:
+    """The one answer that every client understands: version 0, error 35, and the range of ApiVersions itself."""
+    api = APIS[ApiKey.API_VERSIONS]
+    from kafkawire.messages import response_class
+
+    response = response_class(ApiKey.API_VERSIONS)
+    return encode_response(
+        ApiKey.API_VERSIONS,
+        0,
+        correlation_id,
+        response(
+            error_code=ErrorCode.UNSUPPORTED_VERSION,
+            api_keys=[
+                response.ApiVersion(
+                    api_key=api.key, min_version=api.advertised_min, max_version=api.max_version
+                )
+            ],
+        ),
+    )

@@ -1,0 +1,53 @@
+"""DeleteTopics (key 20): sent on to the controller. Versions 1-6, by name and from version 6 by id."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID
+
+from kafkawire.apis import ApiKey
+from kafkawire.errors import ErrorCode, KafkaError
+from kafkawire.messages import response_class
+from kraft.broker.context import BrokerContext
+from kraft.broker.dispatch import Request
+from kraft.broker.timeouts import request_timeout
+from metadata.controller.commands import DeleteTopicResult, DeleteTopics, DeleteTopicsReply
+
+_NO_ID = UUID(int=0)
+
+
+class DeleteTopicsHandler:
+    """See the module."""
+
+    def __init__(self, context: BrokerContext) -> None:
+        self._context = context
+        self._response = response_class(ApiKey.DELETE_TOPICS)
+
+    async def __call__(self, request: Request, message: Any) -> Any:
+        states = message.topics or ()
+        names = [*(message.topic_names or ()), *(state.name for state in states if state.name is not None)]
+        ids = [state.topic_id for state in states if state.name is None]
+        command = DeleteTopics(tuple(dict.fromkeys(names)), tuple(dict.fromkeys(ids)))
+        timeout = request_timeout(message.timeout_ms)
+        try:
+            reply = await self._context.controller.call(command, timeout)
+            assert isinstance(reply, DeleteTopicsReply)
+        except KafkaError as error:
+            reply = DeleteTopicsReply(
+                tuple(DeleteTopicResult(name, None, error.code, error.message) for name in command.names)
+                + tuple(DeleteTopicResult(None, each, error.code, error.message) for each in command.topic_ids)
+            )
+        gone = [result.topic_id for result in reply.topics if result.error_code is ErrorCode.NONE]
+        await self._context.metadata.wait_until(
+            lambda image: not any(topic_id in image.topics.by_id for topic_id in gone if topic_id), timeout
+        )
+        results = [
+            self._response.DeletableTopicResult(
+                name=result.name,
+                topic_id=result.topic_id or _NO_ID,
+                error_code=result.error_code,
+                error_message=result.error_message,
+            )
+            for result in reply.topics
+        ]
+        return self._response(throttle_time_ms=0, responses=results)

@@ -1,0 +1,55 @@
+"""DescribeCluster (key 60): the cluster's id and brokers. Versions 0-1 (KIP-700, KIP-919)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from kafkawire.apis import ApiKey
+from kafkawire.errors import ErrorCode
+from kafkawire.messages import response_class
+from kraft.broker.context import BrokerContext
+from kraft.broker.dispatch import Request
+
+BROKERS = 1
+CONTROLLERS = 2
+
+
+class DescribeClusterHandler:
+    """See the module."""
+
+    def __init__(self, context: BrokerContext) -> None:
+        self._context = context
+        self._response = response_class(ApiKey.DESCRIBE_CLUSTER)
+
+    def __call__(self, request: Request, message: Any) -> Any:
+        context = self._context
+        if message.endpoint_type != BROKERS:
+            known = message.endpoint_type == CONTROLLERS
+            return self._response(
+                throttle_time_ms=0,
+                error_code=ErrorCode.MISMATCHED_ENDPOINT_TYPE
+                if known
+                else ErrorCode.UNSUPPORTED_ENDPOINT_TYPE,
+                error_message="this is a broker's endpoint" if known else "unknown endpoint type",
+                endpoint_type=BROKERS,
+                cluster_id=context.cluster_id,
+                brokers=[],
+            )
+        brokers = []
+        for broker in context.metadata.image.active_brokers():
+            endpoint = broker.endpoint(context.listener)
+            if endpoint is not None:
+                brokers.append(
+                    self._response.DescribeClusterBroker(
+                        broker_id=broker.broker_id, host=endpoint.host, port=endpoint.port, rack=broker.rack
+                    )
+                )
+        return self._response(
+            throttle_time_ms=0,
+            error_code=0,
+            error_message=None,
+            endpoint_type=BROKERS,
+            cluster_id=context.cluster_id,
+            controller_id=context.node_id if brokers else -1,
+            brokers=brokers,
+        )

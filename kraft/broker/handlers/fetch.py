@@ -1,0 +1,185 @@
+"""Fetch (key 1): read records for consumers, waiting for them if there are none yet.
+
+Versions 4-12, incremental sessions included (KIP-227). The records go from the segment file to the socket; they are not
+looked at. A fetch that finds less than `min_bytes` waits until there is more, or `max_wait_ms` have passed.
+Followers of this cluster do not come this way: they fetch from node to node.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+from kafkawire.errors import ErrorCode, KafkaError
+from kafkawire.fetch import (
+    FetchPartition,
+    FetchRequest,
+    FetchResult,
+    decode_fetch_request,
+    encode_fetch_response,
+)
+from kraft.broker.client_sessions import ClientSession, ClientSessions
+from kraft.broker.connection import Connection, Reply
+from kraft.broker.context import BrokerContext
+from kraft.broker.dispatch import Request
+from kraft.broker.leader_hints import leader_hint
+from kraft.broker.outgoing import Segment
+from logstore.log import EMPTY_SLICE
+from logstore.storage import StorageError
+from replication.partition import Partition
+
+READ_COMMITTED = 1
+
+
+class FetchHandler:
+    """See the module."""
+
+    def __init__(self, context: BrokerContext, sessions: ClientSessions, max_bytes: int) -> None:
+        self._context = context
+        self._sessions = sessions
+        self._max_bytes = max_bytes
+
+    def __call__(self, request: Request) -> Sequence[Segment] | None:
+        fetch = decode_fetch_request(request.version, request.body)
+        if fetch.replica_id >= 0:
+            raise KafkaError(ErrorCode.INVALID_REQUEST, "replicas of this cluster fetch from node to node")
+        try:
+            session = self._sessions.open(fetch)
+        except KafkaError as error:
+            return self._encode(request.version, request.header.correlation_id, [], error.code, 0)
+        attempt = _Attempt(self, request, fetch, session)
+        if attempt.read() or fetch.max_wait_ms <= 0:
+            return attempt.encode()
+        attempt.wait()
+        return None
+
+    def _encode(
+        self, version: int, correlation_id: int, results: Sequence[FetchResult], error: int, session_id: int
+    ) -> list[Segment]:
+        return encode_fetch_response(
+            version, correlation_id, results, error_code=error, session_id=session_id
+        )
+
+    def read_all(self, fetch: FetchRequest, wanted: Sequence[FetchPartition]) -> list[FetchResult]:
+        """Read every partition within the request's and the broker's bounds; the first records found are returned
+        even when they alone are larger (KIP-74)."""
+        room = min(fetch.max_bytes, self._max_bytes)
+        at_least_one = True
+        results = []
+        for part in wanted:
+            result = self._read(part, fetch.isolation_level == READ_COMMITTED, room, at_least_one)
+            if result.records.size:
+                room -= result.records.size
+                at_least_one = False
+            results.append(result)
+        return results
+
+    def _read(self, part: FetchPartition, read_committed: bool, room: int, at_least_one: bool) -> FetchResult:
+        try:
+            partition = self._context.replicas.find(part.topic, part.partition)
+            read = partition.read(
+                part.fetch_offset,
+                min(part.max_bytes, room),
+                read_committed=read_committed,
+                claimed_epoch=part.current_leader_epoch,
+                at_least_one=at_least_one,
+            )
+        except KafkaError as error:
+            return self._failed(part, error.code)
+        except StorageError as error:
+            self._context.on_storage_failure(error)
+            return self._failed(part, ErrorCode.KAFKA_STORAGE_ERROR)
+        return FetchResult(
+            part.topic,
+            part.partition,
+            0,
+            read.high_watermark,
+            read.last_stable_offset,
+            read.log_start_offset,
+            read.aborted,
+            -1,
+            read.records,
+            None,
+        )
+
+    def _failed(self, part: FetchPartition, code: ErrorCode) -> FetchResult:
+        hint = leader_hint(self._context.metadata.image, part.topic, part.partition, code)
+        return FetchResult(part.topic, part.partition, code, -1, -1, -1, None, -1, EMPTY_SLICE, hint)
+
+    def partition(self, part: FetchPartition) -> Partition | None:
+        """The local replica, if there is one, to watch."""
+        return self._context.replicas.get(part.topic, part.partition)
+
+
+class _Attempt:
+    """One fetch request: read, and while that is not enough, watch its partitions and read again."""
+
+    def __init__(
+        self, handler: FetchHandler, request: Request, fetch: FetchRequest, session: ClientSession
+    ) -> None:
+        self._handler = handler
+        self._connection: Connection = request.connection
+        self._version = request.version
+        self._correlation_id = request.header.correlation_id
+        self._fetch = fetch
+        self._session = session
+        self._wanted = session.wanted()
+        self._results: list[FetchResult] = []
+        self._watched: list[Partition] = []
+        self._reply: Reply | None = None
+        self._loop = asyncio.get_running_loop()
+        self._timer: asyncio.TimerHandle | None = None
+        self._scheduled = False
+
+    def read(self) -> bool:
+        """Read; True if that is reason enough to answer: bytes as asked, an error, or nothing was asked."""
+        self._results = self._handler.read_all(self._fetch, self._wanted)
+        size = sum(result.records.size for result in self._results)
+        return (
+            size >= self._fetch.min_bytes
+            or not self._wanted
+            or any(result.error_code for result in self._results)
+        )
+
+    def encode(self) -> list[Segment]:
+        """The answer from what was read last."""
+        results = self._session.answer(self._results)
+        return self._handler._encode(
+            self._version, self._correlation_id, results, 0, self._session.session_id
+        )
+
+    def wait(self) -> None:
+        """Answer when there is enough or the time is over."""
+        self._reply = self._connection.defer(hold=True)
+        for part in self._wanted:
+            partition = self._handler.partition(part)
+            if partition is not None:
+                partition.watchers[self] = None
+                self._watched.append(partition)
+        self._timer = self._loop.call_later(self._fetch.max_wait_ms / 1000, self._finish)
+
+    def notify(self, partition: Partition) -> None:
+        """See `Watcher`. Several appends in one turn of the loop are read together."""
+        if not self._scheduled:
+            self._scheduled = True
+            self._loop.call_soon(self._look_again)
+
+    def _look_again(self) -> None:
+        self._scheduled = False
+        if self._reply is not None and (self._connection.closed or self.read()):
+            self._answer()
+
+    def _finish(self) -> None:
+        if self._reply is not None:
+            self.read()
+            self._answer()
+
+    def _answer(self) -> None:
+        reply, self._reply = self._reply, None
+        assert reply is not None
+        if self._timer is not None:
+            self._timer.cancel()
+        for partition in self._watched:
+            partition.watchers.pop(self, None)
+        self._watched.clear()
+        reply.send(self.encode())

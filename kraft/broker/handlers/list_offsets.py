@@ -1,0 +1,83 @@
+"""ListOffsets (key 2): where a partition begins and ends, and what offset a time has. Versions 1-11.
+
+Timestamps below zero ask for positions: -1 the end, -2 the start, -3 the record with the largest timestamp (KIP-734),
+-4 the local start and -5 the end of tiered storage (KIP-405): without tiers the start, and nothing.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from kafkawire.apis import ApiKey
+from kafkawire.errors import ErrorCode, KafkaError
+from kafkawire.messages import response_class
+from kraft.broker.context import BrokerContext
+from kraft.broker.dispatch import Request
+from kraft.broker.handlers.fetch import READ_COMMITTED
+from replication.partition import Partition
+
+LATEST = -1
+EARLIEST = -2
+MAX_TIMESTAMP = -3
+EARLIEST_LOCAL = -4
+LATEST_TIERED = -5
+EARLIEST_PENDING_UPLOAD = -6
+_UNKNOWN = -1
+
+
+class _Found(NamedTuple):
+    timestamp: int
+    offset: int
+    epoch: int
+
+
+_NOTHING = _Found(_UNKNOWN, _UNKNOWN, _UNKNOWN)
+
+
+class ListOffsetsHandler:
+    """See the module."""
+
+    def __init__(self, context: BrokerContext) -> None:
+        self._context = context
+        self._response = response_class(ApiKey.LIST_OFFSETS)
+
+    def __call__(self, request: Request, message: Any) -> Any:
+        read_committed = message.isolation_level == READ_COMMITTED
+        topics = []
+        for topic in message.topics:
+            make = self._response.ListOffsetsTopicResponse
+            partitions = [self._answer(make, topic.name, asked, read_committed) for asked in topic.partitions]
+            topics.append(make(name=topic.name, partitions=partitions))
+        return self._response(throttle_time_ms=0, topics=topics)
+
+    def _answer(self, make: Any, topic: str, asked: Any, read_committed: bool) -> Any:
+        code = ErrorCode.NONE
+        found = _NOTHING
+        try:
+            partition = self._context.replicas.find(topic, asked.partition_index)
+            found = _find(partition, asked.timestamp, asked.current_leader_epoch, read_committed)
+        except KafkaError as error:
+            code = error.code
+        return make.ListOffsetsPartitionResponse(
+            partition_index=asked.partition_index,
+            error_code=code,
+            timestamp=found.timestamp,
+            offset=found.offset,
+            leader_epoch=found.epoch,
+        )
+
+
+def _find(partition: Partition, timestamp: int, claimed_epoch: int, read_committed: bool) -> _Found:
+    leader = partition.leads()
+    partition.check_epoch(claimed_epoch)
+    log = partition.log
+    if timestamp == LATEST:
+        end = partition.latest_offset(read_committed=read_committed)
+        return _Found(_UNKNOWN, end, leader.epoch)
+    if timestamp in (EARLIEST, EARLIEST_LOCAL):
+        return _Found(_UNKNOWN, log.start_offset, log.epoch_at(log.start_offset))
+    if timestamp in (LATEST_TIERED, EARLIEST_PENDING_UPLOAD):
+        return _NOTHING
+    end = partition.latest_offset(read_committed=read_committed)
+    found = log.max_timestamp(end) if timestamp == MAX_TIMESTAMP else log.offset_for_time(timestamp, up_to=end)
+    return _NOTHING if found is None else _Found(found.timestamp, found.offset, found.epoch)

@@ -1,0 +1,156 @@
+"""Metadata (key 3): brokers, topics, and who leads what. Versions 0-12.
+
+Topics are asked for by name or by id; None asks for all, an empty list for none. With `auto.create.topics.enable` a
+topic that is not there is created first, unless the client forbids it; the answer waits a moment for its leaders.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Sequence
+from typing import Any
+from uuid import UUID
+
+from kafkawire.apis import ApiKey
+from kafkawire.errors import ErrorCode, KafkaError
+from kafkawire.messages import response_class
+from kraft.broker.context import BrokerContext
+from kraft.broker.dispatch import Request
+from metadata.controller.commands import CreateTopics, CreateTopicsReply, NewTopic
+from metadata.image import MetadataImage, PartitionImage, TopicImage
+
+CREATION_TIMEOUT = 5.0
+LEADERS_TIMEOUT = 2.0
+"""Seconds to wait for an automatically created topic to be known here with its leaders."""
+
+_NO_ID = UUID(int=0)
+
+
+class MetadataHandler:
+    """See the module."""
+
+    def __init__(self, context: BrokerContext) -> None:
+        self._context = context
+        self._response = response_class(ApiKey.METADATA)
+
+    def __call__(self, request: Request, message: Any) -> Any | Awaitable[Any]:
+        names = self._missing(message)
+        if names:
+            return self._create_and_answer(message, names)
+        return self._answer(message, {})
+
+    def _missing(self, message: Any) -> list[str]:
+        """Names to create, if that is wanted by both sides."""
+        if not message.allow_auto_topic_creation or not message.topics:
+            return []
+        if not self._context.configuration.auto_create_topics:
+            return []
+        known = self._context.metadata.image.topics
+        return [topic.name for topic in message.topics if topic.name and topic.name not in known]
+
+    async def _create_and_answer(self, message: Any, names: Sequence[str]) -> Any:
+        errors: dict[str, ErrorCode] = {}
+        topics = tuple(NewTopic(name) for name in dict.fromkeys(names))
+        try:
+            reply = await self._context.controller.call(CreateTopics(topics), CREATION_TIMEOUT)
+            assert isinstance(reply, CreateTopicsReply)
+        except KafkaError:
+            errors = dict.fromkeys(names, ErrorCode.LEADER_NOT_AVAILABLE)
+        else:
+            existing = (ErrorCode.NONE, ErrorCode.TOPIC_ALREADY_EXISTS)
+            errors = {
+                topic.name: topic.error_code for topic in reply.topics if topic.error_code not in existing
+            }
+            wanted = [name for name in names if name not in errors]
+            await self._context.metadata.wait_until(
+                lambda image: all(_is_led(image, name) for name in wanted), LEADERS_TIMEOUT
+            )
+        return self._answer(message, errors)
+
+    def _answer(self, message: Any, errors: dict[str, ErrorCode]) -> Any:
+        context = self._context
+        image = context.metadata.image
+        if message.topics is None:
+            topics = [self._topic(image, topic) for topic in image.topics]
+        else:
+            topics = [self._asked(image, asked, errors) for asked in message.topics]
+        brokers = []
+        for broker in image.active_brokers():
+            endpoint = broker.endpoint(context.listener)
+            if endpoint is not None:
+                brokers.append(
+                    self._response.MetadataResponseBroker(
+                        node_id=broker.broker_id, host=endpoint.host, port=endpoint.port, rack=broker.rack
+                    )
+                )
+        return self._response(
+            throttle_time_ms=0,
+            brokers=brokers,
+            cluster_id=context.cluster_id,
+            # Clients send what is for the controller to any broker, which forwards it (KIP-590).
+            controller_id=context.node_id if brokers else -1,
+            topics=topics,
+        )
+
+    def _asked(self, image: MetadataImage, asked: Any, errors: dict[str, ErrorCode]) -> Any:
+        if asked.name is None:
+            topic_id = asked.topic_id or _NO_ID
+            topic = image.topics.by_id.get(topic_id)
+            if topic is None:
+                return self._unknown(None, topic_id, ErrorCode.UNKNOWN_TOPIC_ID)
+            return self._topic(image, topic)
+        topic = image.topics.get(asked.name)
+        if topic is not None:
+            return self._topic(image, topic)
+        code = errors.get(asked.name)
+        if code is None:
+            code = (
+                ErrorCode.UNKNOWN_TOPIC_OR_PARTITION
+                if is_valid_topic_name(asked.name)
+                else ErrorCode.INVALID_TOPIC_EXCEPTION
+            )
+        return self._unknown(asked.name, _NO_ID, code)
+
+    def _unknown(self, name: str | None, topic_id: UUID, code: ErrorCode) -> Any:
+        return self._response.MetadataResponseTopic(
+            error_code=code, name=name, topic_id=topic_id, is_internal=False, partitions=[]
+        )
+
+    def _topic(self, image: MetadataImage, topic: TopicImage) -> Any:
+        make = self._response.MetadataResponseTopic
+        partitions = [
+            self._partition(make, image, index, partition) for index, partition in enumerate(topic.partitions)
+        ]
+        return make(
+            error_code=0,
+            name=topic.name,
+            topic_id=topic.topic_id,
+            is_internal=topic.internal,
+            partitions=partitions,
+        )
+
+    def _partition(self, make: Any, image: MetadataImage, index: int, partition: PartitionImage) -> Any:
+        leader = partition.leader
+        alive = leader >= 0 and leader in image.brokers and not image.brokers[leader].fenced
+        return make.MetadataResponsePartition(
+            error_code=0 if alive else ErrorCode.LEADER_NOT_AVAILABLE,
+            partition_index=index,
+            leader_id=leader if alive else -1,
+            leader_epoch=partition.leader_epoch,
+            replica_nodes=list(partition.replicas),
+            isr_nodes=list(partition.isr),
+            offline_replicas=offline_replicas(image, partition),
+        )
+
+
+def _is_led(image: MetadataImage, name: str) -> bool:
+    topic = image.topics.get(name)
+    return topic is not None and all(partition.has_leader for partition in topic.partitions)
+
+
+def offline_replicas(image: MetadataImage, partition: PartitionImage) -> list[int]:
+    """Replicas whose broker is not there to serve them."""
+    return [
+        broker_id
+        for broker_id in partition.replicas
+        if broker_id not in image.brokers or image.brokers[broker_id].fenced
+    ]

@@ -1,0 +1,54 @@
+"""Accepts clients' connections."""
+
+from __future__ import annotations
+
+import asyncio
+
+from kraft.broker.connection import Connection, ConnectionLimits, Dispatch
+
+IDLE_CHECK_INTERVAL = 5.0
+
+
+class Listener:
+    """One listening socket. It is bound early, so that a port in use is noticed at once, and accepts only when the
+    broker may serve."""
+
+    def __init__(self, dispatch: Dispatch, limits: ConnectionLimits) -> None:
+        self._dispatch = dispatch
+        self._limits = limits
+        self._server: asyncio.Server | None = None
+        self.connections: set[Connection] = set()
+
+    async def bind(self, host: str, port: int) -> int:
+        """Bind without accepting; returns the port. Raises OSError."""
+        loop = asyncio.get_running_loop()
+        self._server = await loop.create_server(
+            lambda: Connection(self._dispatch, self._limits, self.connections),
+            host or None,
+            port,
+            start_serving=False,
+            reuse_address=True,
+            backlog=512,
+        )
+        return int(self._server.sockets[0].getsockname()[1])
+
+    async def accept(self) -> None:
+        """Begin to accept."""
+        assert self._server is not None
+        await self._server.start_serving()
+
+    async def close_idle(self) -> None:
+        """Close connections that are silent for `connections.max.idle.ms`, until cancelled."""
+        loop = asyncio.get_running_loop()
+        while True:
+            await asyncio.sleep(IDLE_CHECK_INTERVAL)
+            for connection in tuple(self.connections):
+                if loop.time() - connection.idle_since() > self._limits.max_idle:
+                    connection.close()
+
+    async def close(self) -> None:
+        """Stop accepting and close every connection."""
+        if self._server is not None:
+            self._server.close()
+        for connection in tuple(self.connections):
+            connection.close()

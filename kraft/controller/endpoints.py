@@ -1,0 +1,133 @@
+"""What a controller answers to other nodes: commands, the metadata feed, the quorum's state; and which broker is there.
+
+A broker's link to the active controller is its sign of life: when it closes the broker is fenced after a short grace
+(`broker.disconnect.grace.ms`), unless it comes back.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+from kafkawire.errors import ErrorCode, KafkaError
+from kraft.controller.service import ControllerService
+from kraft.transport.link import Link
+from kraft.transport.messages import Reply
+from kraft.transport.server import NodeServer
+from metadata.calls import COMMAND_PREFIX, DESCRIBE_QUORUM, METADATA_FEED, QuorumDescription
+from metadata.controller.commands import (
+    COMMANDS,
+    BrokerConnected,
+    BrokerDisconnected,
+    BrokerHeartbeat,
+    CommandSpec,
+    RegisterBroker,
+    RegisterBrokerReply,
+)
+from metadata.serde import from_wire, to_wire
+from metadata.snapshot import encode_snapshot
+
+
+class ControllerEndpoints:
+    """Registers the handlers of one controller node."""
+
+    def __init__(self, service: ControllerService, describe_quorum: Callable[[], QuorumDescription]) -> None:
+        self._service = service
+        self._describe_quorum = describe_quorum
+        self._broker_epochs: dict[Link, int] = {}
+        service.observe(self._leadership_may_have_changed)
+        self._was_active = False
+        self._changed = asyncio.Event()
+
+    def register(self, server: NodeServer) -> None:
+        """Add the handlers to `server`."""
+        for spec in COMMANDS.values():
+            server.handle(COMMAND_PREFIX + spec.name, self._command_handler(spec))
+        server.handle(DESCRIBE_QUORUM, self._quorum)
+        server.handle_stream(METADATA_FEED, self._feed)
+
+    # -- commands ---------------------------------------------------------------------------------------------
+
+    def _command_handler(self, spec: CommandSpec) -> Callable[[Link, Any], Any]:
+        async def handle(link: Link, value: Any) -> Reply:
+            command = from_wire(spec.command, value)
+            broker_id = getattr(command, "broker_id", None)
+            if broker_id is not None and broker_id != link.peer_id and spec.name != "UnregisterBroker":
+                raise KafkaError(ErrorCode.INVALID_REQUEST, "a command in another broker's name")
+            reply = await self._service.submit(command)
+            match command, reply:
+                case BrokerHeartbeat(), _:
+                    self._associate(link, command.broker_epoch)
+                case RegisterBroker(), RegisterBrokerReply():
+                    self._associate(link, reply.broker_epoch)
+            return Reply(to_wire(reply))
+
+        return handle
+
+    def _quorum(self, link: Link, value: Any) -> Reply:
+        if not self._service.active:
+            raise self._service.not_active()
+        return Reply(to_wire(self._describe_quorum()))
+
+    # -- brokers' links ---------------------------------------------------------------------------------------
+
+    def _associate(self, link: Link, broker_epoch: int) -> None:
+        if link.closed or self._broker_epochs.get(link) == broker_epoch:
+            return
+        if link not in self._broker_epochs:
+            link.on_close(lambda: self._link_closed(link))
+        self._broker_epochs[link] = broker_epoch
+        self._observe(BrokerConnected(link.peer_id, broker_epoch))
+
+    def _link_closed(self, link: Link) -> None:
+        broker_epoch = self._broker_epochs.pop(link)
+        still_there = any(
+            other.peer_id == link.peer_id and epoch == broker_epoch
+            for other, epoch in self._broker_epochs.items()
+        )
+        if not still_there:
+            self._observe(BrokerDisconnected(link.peer_id, broker_epoch))
+
+    def _observe(self, event: BrokerConnected | BrokerDisconnected) -> None:
+        if self._service.active:
+            self._service.submit(event).add_done_callback(_ignore_failure)
+
+    def _leadership_may_have_changed(self) -> None:
+        if self._service.active and not self._was_active:
+            # Links that were made while another controller was active count from now.
+            for link, broker_epoch in tuple(self._broker_epochs.items()):
+                self._observe(BrokerConnected(link.peer_id, broker_epoch))
+        self._was_active = self._service.active
+        changed, self._changed = self._changed, asyncio.Event()
+        changed.set()
+
+    # -- the feed ---------------------------------------------------------------------------------------------
+
+    async def _feed(self, link: Link, value: Any) -> AsyncIterator[Reply]:
+        """Committed batches from offset `value` on, a snapshot first where that is too far back; and who leads."""
+        if not isinstance(value, int) or value < 0:
+            raise KafkaError(ErrorCode.INVALID_REQUEST, "a metadata feed begins at an offset")
+        offset = value
+        told = None
+        while True:
+            changed = self._changed
+            if told != self._service.leadership:
+                told = self._service.leadership
+                yield Reply({"leader": told.leader_id, "term": told.term})
+            image = self._service.image
+            batches = self._service.batches_from(offset) if offset <= image.next_offset else []
+            if batches is None:
+                offset = image.next_offset
+                yield Reply({"snapshot": encode_snapshot(image)})
+                continue
+            for batch in batches:
+                offset = batch.first_offset + len(batch.records)
+                yield Reply({"first_offset": batch.first_offset, "records": list(batch.records)})
+            if not batches:
+                await changed.wait()
+
+
+def _ignore_failure(future: asyncio.Future[Any]) -> None:
+    if not future.cancelled():
+        future.exception()

@@ -1,0 +1,258 @@
+"""The controller's shell: commands in, records through the quorum, replies out when they are committed.
+
+While this node leads the quorum a `Controller` decides on a speculative image: the committed one with everything that is
+in flight applied. So a command need not wait for the ones before it; what was decided in one turn of the event loop
+shares one proposal. A proposal names the term and the offset it was decided for, and is void anywhere else.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from kafkawire.errors import ErrorCode, KafkaError
+from kraft.clock import Clock
+from kraft.events import Events
+from metadata.calls import not_controller
+from metadata.controller.commands import Command, Reply, Tick
+from metadata.controller.controller import Controller, ControllerConfig, Decision
+from metadata.image import EMPTY_IMAGE, MetadataImage
+from metadata.log import CommittedBatch, Leadership, MetadataLog, Outcome
+from metadata.records import Record
+from metadata.serde import decode_record, encode_record
+from metadata.snapshot import decode_snapshot, encode_snapshot
+
+MAX_IN_FLIGHT = 2000
+"""Commands that wait for their commit; more are refused until some are through."""
+TICK_INTERVAL = 0.05
+"""Seconds between two looks at the brokers' sessions: the precision of failure detection."""
+MAX_RECORDS_PER_PROPOSAL = 2000
+
+
+@dataclass(slots=True)
+class _Active:
+    """This node leads the quorum in `term`. `speculative` is the image that the next decision sees."""
+
+    term: int
+    controller: Controller
+    speculative: MetadataImage
+    deciding: list[tuple[Decision, asyncio.Future[Reply]]] = field(default_factory=list)
+    in_flight: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Standby:
+    """Somebody else leads, or nobody."""
+
+
+class ControllerService:
+    """Implements `MetadataLogListener`; one for each controller node."""
+
+    def __init__(self, config: ControllerConfig, clock: Clock, rng: random.Random) -> None:
+        self.image = EMPTY_IMAGE
+        self.leadership = Leadership(0, None)
+        self._config = config
+        self._clock = clock
+        self._rng = rng
+        self._log: MetadataLog | None = None
+        self._state: _Active | _Standby = _Standby()
+        self._observers: list[Callable[[], None]] = []
+        self._batches: deque[CommittedBatch] = deque(maxlen=10_000)
+        self._events = Events("controller")
+
+    def attach(self, log: MetadataLog) -> None:
+        """The log whose listener this is."""
+        self._log = log
+
+    @property
+    def active(self) -> bool:
+        return isinstance(self._state, _Active)
+
+    def observe(self, changed: Callable[[], None]) -> None:
+        """Be told of every change of `image` or `leadership`."""
+        self._observers.append(changed)
+
+    def batches_from(self, offset: int) -> list[CommittedBatch] | None:
+        """The committed batches that bring an image at `offset` up to date; None if only a snapshot can."""
+        if offset == self.image.next_offset:
+            return []
+        batches = self._batches
+        if not batches or not batches[0].first_offset <= offset <= self.image.next_offset:
+            return None
+        return [batch for batch in batches if batch.first_offset + len(batch.records) > offset]
+
+    # -- the log ----------------------------------------------------------------------------------------------
+
+    def on_committed(self, batch: CommittedBatch) -> None:
+        """See `MetadataLogListener`."""
+        records = [decode_record(record) for record in batch.records]
+        self.image = self.image.apply(records, batch.first_offset)
+        self._batches.append(batch)
+        self._tell()
+
+    def on_snapshot(self, snapshot: bytes, next_offset: int) -> None:
+        """See `MetadataLogListener`."""
+        self.image = decode_snapshot(snapshot)
+        assert self.image.next_offset == next_offset, "a snapshot of another offset than it says"
+        self._batches.clear()
+        self._tell()
+
+    def take_snapshot(self) -> bytes:
+        """See `MetadataLogListener`."""
+        return encode_snapshot(self.image)
+
+    def on_leadership(self, leadership: Leadership) -> None:
+        """See `MetadataLogListener`."""
+        self.leadership = leadership
+        assert self._log is not None
+        self._resign()
+        if leadership.leader_id == self._log.node_id:
+            self._activate()
+        self._tell()
+
+    def _tell(self) -> None:
+        for changed in self._observers:
+            changed()
+
+    def _activate(self) -> None:
+        now = self._clock.monotonic()
+        term = self.leadership.term
+        controller = Controller(self._config, self.image, term, now, self._rng)
+        self._state = _Active(term, controller, self.image)
+        self._events.info("controller.active", term=term, offset=self.image.offset)
+
+    def _resign(self) -> None:
+        state, self._state = self._state, _Standby()
+        if isinstance(state, _Active):
+            self._events.info("controller.resigned", term=state.term)
+            for _, future in state.deciding:
+                _fail(future, self.not_active())
+
+    def not_active(self) -> KafkaError:
+        """NOT_CONTROLLER; the message is the id of the controller that is active, or empty."""
+        leader_id = self.leadership.leader_id
+        assert self._log is not None
+        return not_controller(None if leader_id == self._log.node_id else leader_id)
+
+    # -- commands ---------------------------------------------------------------------------------------------
+
+    def submit(self, command: Command) -> asyncio.Future[Reply]:
+        """Decide at once; the future has the reply when its records are committed.
+
+        It fails with KafkaError NOT_CONTROLLER where another node has to be asked, also when leadership was lost
+        before the commit: the command may then still come into effect.
+        """
+        future: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
+        state = self._state
+        if not isinstance(state, _Active):
+            future.set_exception(self.not_active())
+            return future
+        if state.in_flight >= MAX_IN_FLIGHT:
+            future.set_exception(KafkaError(ErrorCode.THROTTLING_QUOTA_EXCEEDED, "too many commands in flight"))
+            return future
+        try:
+            decision = state.controller.decide(
+                state.speculative, command, self._clock.monotonic(), self._clock.wall_ms()
+            )
+        except KafkaError as error:
+            future.set_exception(error)
+            return future
+        self._accept(state, decision, future)
+        return future
+
+    def _accept(self, state: _Active, decision: Decision, future: asyncio.Future[Reply]) -> None:
+        if decision.records:
+            state.speculative = state.speculative.apply(decision.records, state.speculative.next_offset)
+        if not state.deciding:
+            asyncio.get_running_loop().call_soon(self._propose, state)
+        state.deciding.append((decision, future))
+        state.in_flight += 1
+
+    def _propose(self, state: _Active) -> None:
+        """Put everything decided in this turn into as few proposals as its size allows."""
+        if self._state is not state:
+            return
+        decided, state.deciding = state.deciding, []
+        offset = state.speculative.next_offset - sum(len(decision.records) for decision, _ in decided)
+        while decided:
+            count, size = 0, 0
+            while count < len(decided) and (count == 0 or size < MAX_RECORDS_PER_PROPOSAL):
+                size += len(decided[count][0].records)
+                count += 1
+            share, decided = decided[:count], decided[count:]
+            self._propose_share(state, offset, share)
+            offset += size
+
+    def _propose_share(
+        self, state: _Active, offset: int, share: Sequence[tuple[Decision, asyncio.Future[Reply]]]
+    ) -> None:
+        assert self._log is not None
+        records: list[Record] = [record for decision, _ in share for record in decision.records]
+
+        def done(outcome: Outcome) -> None:
+            state.in_flight -= len(share)
+            if outcome is Outcome.COMMITTED:
+                for decision, future in share:
+                    if not future.done():
+                        future.set_result(decision.reply)
+                return
+            self._void(state, outcome)
+            for _, future in share:
+                _fail(future, self.not_active())
+
+        if records:
+            self._log.propose(state.term, offset, [encode_record(record) for record in records], done)
+        else:
+            # A reply that changes nothing still waits for its turn: it may rest on what is in flight before it.
+            self._after_in_flight(state, done)
+
+    def _after_in_flight(self, state: _Active, done: Callable[[Outcome], None]) -> None:
+        wanted = state.speculative.next_offset
+        if self.image.next_offset >= wanted:
+            done(Outcome.COMMITTED)
+            return
+
+        def look() -> None:
+            if self._state is not state:
+                self._observers.remove(look)
+                done(Outcome.UNKNOWN)
+            elif self.image.next_offset >= wanted:
+                self._observers.remove(look)
+                done(Outcome.COMMITTED)
+
+        self._observers.append(look)
+
+    def _void(self, state: _Active, outcome: Outcome) -> None:
+        """A proposal was lost, so what was decided on top of it is void as well: begin again from what is
+        committed, if this node still leads."""
+        if self._state is not state:
+            return
+        self._events.warning("controller.proposal_lost", term=state.term, outcome=outcome.name)
+        self._resign()
+        assert self._log is not None
+        if self._log.leadership == Leadership(state.term, self._log.node_id):
+            self._activate()
+
+    # -- time -------------------------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Let the controller look at its deadlines, until cancelled."""
+        while True:
+            await asyncio.sleep(TICK_INTERVAL)
+            if self.active:
+                self.submit(Tick()).add_done_callback(_ignore_failure)
+
+
+def _fail(future: asyncio.Future[Reply], error: KafkaError) -> None:
+    if not future.done():
+        future.set_exception(error)
+        # Whoever asked may be gone; the failure is then nobody's.
+        future.exception()
+
+
+def _ignore_failure(future: asyncio.Future[Reply]) -> None:
+    if not future.cancelled():
+        future.exception()

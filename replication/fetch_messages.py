@@ -1,0 +1,119 @@
+"""What a follower asks of a leader and what it hears, for all their partitions in one exchange.
+
+Plain lists under CBOR; the records follow the reply as raw bytes, partition after partition, so that they go from
+one segment file to the other without being looked into.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from kafkawire.errors import ErrorCode, KafkaError
+
+NEW_SESSION = 0
+MAX_PARTITIONS_PER_FETCH = 200_000
+
+Key = tuple[bytes, int]
+"""(topic id, partition index)."""
+
+
+class FetchFrom(NamedTuple):
+    """One partition that is new or changed since the session's last request. `last_epoch` is the epoch of the
+    follower's last batch, -1 when its log is empty."""
+
+    topic_id: bytes
+    partition: int
+    leader_epoch: int
+    offset: int
+    last_epoch: int
+
+    @property
+    def key(self) -> Key:
+        return (self.topic_id, self.partition)
+
+
+class Fetched(NamedTuple):
+    """One partition's answer. `size` bytes of records belong to it. With `diverging_epoch` >= 0 the follower has to
+    truncate; `end_offset` is then that epoch's end, and the leader's log end with OFFSET_OUT_OF_RANGE."""
+
+    topic_id: bytes
+    partition: int
+    error: int
+    high_watermark: int
+    log_start: int
+    size: int
+    diverging_epoch: int = -1
+    end_offset: int = -1
+
+    @property
+    def key(self) -> Key:
+        return (self.topic_id, self.partition)
+
+
+@dataclass(frozen=True, slots=True)
+class ReplicaFetch:
+    """A follower's request (KIP-227's incremental form): `changed` and `dropped` amend what the session knows."""
+
+    replica_id: int
+    broker_epoch: int
+    session_id: int
+    session_epoch: int
+    wait_ms: int
+    max_bytes: int
+    changed: Sequence[FetchFrom]
+    dropped: Sequence[Key]
+
+    def to_wire(self) -> list[Any]:
+        return [
+            self.replica_id,
+            self.broker_epoch,
+            self.session_id,
+            self.session_epoch,
+            self.wait_ms,
+            self.max_bytes,
+            list(self.changed),
+            list(self.dropped),
+        ]
+
+    @classmethod
+    def from_wire(cls, value: Any) -> ReplicaFetch:
+        """Raises KafkaError INVALID_REQUEST when `value` is of another form."""
+        try:
+            replica, broker_epoch, session, epoch, wait, max_bytes, changed, dropped = value
+            if len(changed) + len(dropped) > MAX_PARTITIONS_PER_FETCH:
+                raise KafkaError(ErrorCode.INVALID_REQUEST, "too many partitions in one replica fetch")
+            return cls(
+                int(replica),
+                int(broker_epoch),
+                int(session),
+                int(epoch),
+                int(wait),
+                int(max_bytes),
+                [FetchFrom(*entry) for entry in changed],
+                [(topic_id, partition) for topic_id, partition in dropped],
+            )
+        except (TypeError, ValueError) as error:
+            raise KafkaError(ErrorCode.INVALID_REQUEST, f"malformed replica fetch: {error}") from error
+
+
+@dataclass(frozen=True, slots=True)
+class ReplicaFetchReply:
+    """The leader's answer; `error` concerns the whole session."""
+
+    error: int
+    session_id: int
+    partitions: Sequence[Fetched]
+
+    def to_wire(self) -> list[Any]:
+        return [self.error, self.session_id, list(self.partitions)]
+
+    @classmethod
+    def from_wire(cls, value: Any) -> ReplicaFetchReply:
+        """Raises KafkaError INVALID_REQUEST when `value` is of another form."""
+        try:
+            error, session, partitions = value
+            return cls(int(error), int(session), [Fetched(*entry) for entry in partitions])
+        except (TypeError, ValueError) as error:
+            raise KafkaError(ErrorCode.INVALID_REQUEST, f"malformed replica fetch reply: {error}") from error

@@ -1,0 +1,134 @@
+"""The leader's side of one partition: how far each follower is, who is in sync, what is committed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from replication.isr import CommittedIsr, IsrState, PendingExpand, PendingShrink
+
+BrokerEpochs = Callable[[int], int | None]
+"""The epoch of a broker that may be in an ISR; None for one that is unknown, fenced or shutting down (KIP-841)."""
+
+
+@dataclass(slots=True)
+class FollowerProgress:
+    """What a leader knows of one follower in the leader's own epoch.
+
+    `end_offset` is the offset that it fetched last, which acknowledges everything below; -1 until the first fetch.
+    Times are monotonic seconds.
+    """
+
+    caught_up_at: float
+    end_offset: int = -1
+    broker_epoch: int = -1
+    fetched_at: float = 0.0
+    leader_end_when_fetched: int = -1
+
+    def fetched(self, offset: int, broker_epoch: int, leader_end: int, now: float) -> None:
+        """Take a fetch at `offset` into account. A follower is caught up when it has reached the leader's end, or
+        what was the leader's end at its previous fetch (Kafka's `Replica.updateFetchStateOrThrow`)."""
+        if offset >= leader_end:
+            self.caught_up_at = now
+        elif self.leader_end_when_fetched >= 0 and offset >= self.leader_end_when_fetched:
+            self.caught_up_at = max(self.caught_up_at, self.fetched_at)
+        self.end_offset = offset
+        self.broker_epoch = broker_epoch
+        self.leader_end_when_fetched = leader_end
+        self.fetched_at = now
+
+
+class Leader:
+    """The role of the replica that clients write to. `start_offset` is the log end when its epoch began."""
+
+    __slots__ = ("broker_epochs", "epoch", "followers", "isr", "local_id", "replicas", "retry_isr_at", "start_offset")
+
+    def __init__(
+        self, local_id: int, epoch: int, start_offset: int, isr: CommittedIsr, broker_epochs: BrokerEpochs
+    ) -> None:
+        self.local_id = local_id
+        self.epoch = epoch
+        self.start_offset = start_offset
+        self.isr: IsrState = isr
+        self.broker_epochs = broker_epochs
+        self.replicas: tuple[int, ...] = ()
+        self.followers: dict[int, FollowerProgress] = {}
+        self.retry_isr_at = 0.0
+
+    def assign(self, replicas: tuple[int, ...], now: float) -> None:
+        """Set the replicas; the progress of those that stay is kept."""
+        self.replicas = replicas
+        self.followers = {
+            broker: self.followers.get(broker) or FollowerProgress(caught_up_at=now)
+            for broker in replicas
+            if broker != self.local_id
+        }
+
+    def appended(self, end_before: int, now: float) -> None:
+        """The local log grew from `end_before`: whoever had reached that was in sync until this moment."""
+        for follower in self.followers.values():
+            if follower.end_offset >= end_before:
+                follower.caught_up_at = now
+
+    def committed_end(self, local_end: int, now: float, lag: float) -> int:
+        """The end offset that every replica which may be elected has, and those about to join: the next high
+        watermark. -1 while an in-sync follower has not yet fetched in this epoch."""
+        end = local_end
+        maximal = self.isr.maximal
+        for broker, follower in self.followers.items():
+            if follower.end_offset >= end:
+                continue
+            if broker in maximal or self._is_about_to_join(broker, follower, local_end, now, lag):
+                end = follower.end_offset
+        return end
+
+    def _is_about_to_join(
+        self, broker: int, follower: FollowerProgress, local_end: int, now: float, lag: float
+    ) -> bool:
+        # Without this wait a follower under constant load chases a high watermark that is always ahead of it.
+        return (
+            follower.end_offset >= 0
+            and self._is_caught_up(follower, local_end, now, lag)
+            and self.broker_epochs(broker) == follower.broker_epoch
+        )
+
+    @staticmethod
+    def _is_caught_up(follower: FollowerProgress, local_end: int, now: float, lag: float) -> bool:
+        return follower.end_offset >= local_end or now - follower.caught_up_at <= lag
+
+    def proposes_to_add(self, broker: int, high_watermark: int, now: float) -> bool:
+        """Move to PendingExpand if `broker` may join: it has the whole committed log and has reached the start of
+        this leader's epoch (KIP-320's model: expansion rule), and is alive under the epoch it fetched with
+        (KIP-841, KIP-903)."""
+        isr = self.isr
+        if not isinstance(isr, CommittedIsr) or broker in isr.members or now < self.retry_isr_at:
+            return False
+        follower = self.followers[broker]
+        if follower.end_offset < max(high_watermark, self.start_offset):
+            return False
+        if self.broker_epochs(broker) != follower.broker_epoch:
+            return False
+        self.isr = PendingExpand(isr, broker)
+        return True
+
+    def proposes_to_remove(self, local_end: int, now: float, lag: float) -> bool:
+        """Move to PendingShrink if members have not been caught up for `lag` seconds (replica.lag.time.max.ms)."""
+        isr = self.isr
+        if not isinstance(isr, CommittedIsr) or now < self.retry_isr_at:
+            return False
+        behind = frozenset(
+            broker
+            for broker in isr.members
+            if broker in self.followers and not self._is_caught_up(self.followers[broker], local_end, now, lag)
+        )
+        if not behind:
+            return False
+        self.isr = PendingShrink(isr, behind)
+        return True
+
+    def members_with_epochs(self, members: frozenset[int], local_broker_epoch: int) -> tuple[tuple[int, int], ...]:
+        """`members` as (broker id, broker epoch), the epoch being that of the incarnation that did the fetching."""
+        return tuple(
+            (broker, local_broker_epoch if broker == self.local_id else self.followers[broker].broker_epoch)
+            for broker in sorted(members)
+        )

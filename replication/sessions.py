@@ -1,0 +1,213 @@
+"""The leader's side of replica fetches: one incremental session for each follower (KIP-227).
+
+A session remembers what its follower asked for, hears from the partitions that have news, and looks only at those:
+a broker with thousands of idle partitions does nothing for them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from kafkawire.errors import ErrorCode, KafkaError
+from logstore.log import LogSlice
+from replication.fetch_messages import NEW_SESSION, Fetched, FetchFrom, Key, ReplicaFetch, ReplicaFetchReply
+from replication.partition import Partition
+
+Lookup = Callable[[Key], Partition | None]
+
+
+@dataclass(slots=True)
+class _Fetching:
+    """What the follower last told of a partition, and what it last heard of it."""
+
+    partition: Partition
+    asked: FetchFrom
+    sent_high_watermark: int = -1
+    sent_log_start: int = -1
+    unanswered: bool = False
+    """Records are on their way: nothing more until the follower asks past them."""
+
+
+class ReplicaSession:
+    """One follower's session. `wake` is called when there is something to answer while the follower waits."""
+
+    def __init__(self, replica_id: int, session_id: int) -> None:
+        self.replica_id = replica_id
+        self.session_id = session_id
+        self.epoch = 0
+        self.wake: Callable[[], None] | None = None
+        self._fetching: dict[Key, _Fetching] = {}
+        self._news: dict[Key, None] = {}
+        self._errors: list[Fetched] = []
+
+    def notify(self, partition: Partition) -> None:
+        """There may be more to send of `partition`, or its role changed (see `Watcher`)."""
+        self._news[partition.key] = None
+        if self.wake is not None:
+            self.wake()
+
+    def close(self) -> None:
+        """Forget everything; the partitions no longer notify this session."""
+        for fetching in self._fetching.values():
+            fetching.partition.watchers.pop(self, None)
+        self._fetching.clear()
+        self._news.clear()
+
+    def receive(self, request: ReplicaFetch, lookup: Lookup, now: float) -> None:
+        """Amend the session and take every new fetch offset as the follower's acknowledgement."""
+        self.epoch = request.session_epoch
+        for key in request.dropped:
+            self._forget(key)
+        for asked in request.changed:
+            self._receive_one(asked, request.broker_epoch, lookup, now)
+
+    def _receive_one(self, asked: FetchFrom, broker_epoch: int, lookup: Lookup, now: float) -> None:
+        key = asked.key
+        partition = lookup(key)
+        if partition is None:
+            self._refuse(asked, ErrorCode.UNKNOWN_TOPIC_OR_PARTITION, None)
+            return
+        try:
+            diverging = partition.fetched_by(
+                self.replica_id, broker_epoch, asked.leader_epoch, asked.offset, asked.last_epoch, now
+            )
+        except KafkaError as error:
+            self._refuse(asked, error.code, partition)
+            return
+        if diverging is not None:
+            self._errors.append(
+                Fetched(
+                    *key,
+                    ErrorCode.NONE,
+                    partition.high_watermark,
+                    partition.log.start_offset,
+                    0,
+                    diverging.epoch,
+                    diverging.end_offset,
+                )
+            )
+            self._forget(key)
+            return
+        known = self._fetching.get(key)
+        if known is not None and known.partition is partition:
+            known.asked = asked
+            known.unanswered = False
+        else:
+            self._forget(key)
+            self._fetching[key] = _Fetching(partition, asked)
+            partition.watchers[self] = None
+        if partition.log.end_offset > asked.offset:
+            self._news[key] = None
+
+    def _refuse(self, asked: FetchFrom, code: ErrorCode, partition: Partition | None) -> None:
+        log = partition.log if partition is not None else None
+        self._errors.append(
+            Fetched(
+                asked.topic_id,
+                asked.partition,
+                code,
+                -1,
+                log.start_offset if log else -1,
+                0,
+                -1,
+                log.end_offset if log else -1,
+            )
+        )
+        self._forget(asked.key)
+
+    def _forget(self, key: Key) -> None:
+        fetching = self._fetching.pop(key, None)
+        if fetching is not None:
+            fetching.partition.watchers.pop(self, None)
+        self._news.pop(key, None)
+
+    def collect(self, max_bytes: int) -> tuple[ReplicaFetchReply, list[LogSlice]] | None:
+        """The answer if there is anything to say, else None. Records of up to about `max_bytes` in all; partitions
+        that did not fit come first the next time."""
+        entries = self._errors
+        self._errors = []
+        slices: list[LogSlice] = []
+        room = max_bytes
+        for key in tuple(self._news):
+            if room <= 0:
+                break
+            fetching = self._fetching.get(key)
+            del self._news[key]
+            if fetching is None or fetching.unanswered:
+                continue
+            entry, records = self._collect_one(fetching, room)
+            if entry is None:
+                continue
+            entries.append(entry)
+            if records is not None and records.size:
+                slices.append(records)
+                room -= records.size
+        if not entries:
+            return None
+        return ReplicaFetchReply(ErrorCode.NONE, self.session_id, entries), slices
+
+    def _collect_one(self, fetching: _Fetching, room: int) -> tuple[Fetched | None, LogSlice | None]:
+        partition = fetching.partition
+        asked = fetching.asked
+        try:
+            partition.leads()
+            partition.check_epoch(asked.leader_epoch)
+            records = partition.read_for_follower(asked.offset, room)
+        except KafkaError as error:
+            log = partition.log
+            self._forget(asked.key)
+            return Fetched(*asked.key, error.code, -1, log.start_offset, 0, -1, log.end_offset), None
+        high_watermark = partition.high_watermark
+        log_start = partition.log.start_offset
+        if (
+            records.size == 0
+            and fetching.sent_high_watermark == high_watermark
+            and fetching.sent_log_start == log_start
+        ):
+            return None, None
+        fetching.sent_high_watermark = high_watermark
+        fetching.sent_log_start = log_start
+        fetching.unanswered = records.size > 0
+        return Fetched(*asked.key, ErrorCode.NONE, high_watermark, log_start, records.size), records
+
+
+class ReplicaSessions:
+    """All followers' sessions on this broker, at most one for each follower."""
+
+    def __init__(self, first_session_id: int) -> None:
+        self._next_id = max(first_session_id, NEW_SESSION + 1)
+        self._sessions: dict[int, ReplicaSession] = {}
+
+    def receive(self, request: ReplicaFetch, lookup: Lookup, now: float) -> ReplicaSession:
+        """Find or begin the session and let it take the request in.
+
+        Raises KafkaError FETCH_SESSION_ID_NOT_FOUND or INVALID_FETCH_SESSION_EPOCH: the follower begins anew.
+        """
+        session = self._sessions.get(request.replica_id)
+        if request.session_id == NEW_SESSION:
+            if session is not None:
+                self._end(session)
+            session = ReplicaSession(request.replica_id, self._next_id)
+            self._next_id += 1
+            self._sessions[request.replica_id] = session
+        elif session is None or session.session_id != request.session_id:
+            raise KafkaError(ErrorCode.FETCH_SESSION_ID_NOT_FOUND)
+        elif request.session_epoch != session.epoch + 1:
+            raise KafkaError(ErrorCode.INVALID_FETCH_SESSION_EPOCH)
+        session.receive(request, lookup, now)
+        return session
+
+    def of(self, replica_id: int) -> ReplicaSession | None:
+        return self._sessions.get(replica_id)
+
+    def retain(self, replica_ids: Sequence[int]) -> None:
+        """End the sessions of brokers that are no longer part of the cluster."""
+        for session in [s for s in self._sessions.values() if s.replica_id not in replica_ids]:
+            self._end(session)
+
+    def _end(self, session: ReplicaSession) -> None:
+        self._sessions.pop(session.replica_id, None)
+        session.close()
+        if session.wake is not None:
+            session.wake()
