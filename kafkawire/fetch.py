@@ -278,7 +278,7 @@ def _read_forgotten_plain(body: memoryview, position: int, into: list[tuple[str,
 
 _HEAD_4 = Struct(">iiii")  # frame size, correlation id, throttle time, topics
 _HEAD_7 = Struct(">iiihii")  # error code and session id before the topics
-_HEAD_12 = Struct(">iiBihi")
+_HEAD_12 = Struct(">iiBihiB")  # topics + 1 at the end
 _RESULT_4 = Struct(">ihqq")
 _RESULT_5 = Struct(">ihqqq")
 _SINGLE_12 = Struct(">BihqqqBi")  # partitions + 1, the partition up to and with the preferred read replica
@@ -286,6 +286,7 @@ _RESULT_12 = Struct(">ihqqq")
 _ABORTED = Struct(">qq")
 _LEADER = Struct(">BBBiiB")  # one tag, number 1, 9 bytes: leader id, epoch, no tags
 _END_OF_SINGLE = b"\x00\x00\x00"  # no tags: of the partition, the topic, the response
+_REST_OF_SINGLE_12 = _HEAD_12.size - 4 + _SINGLE_12.size + len(_END_OF_SINGLE)
 
 
 def encode_fetch_response(
@@ -300,7 +301,8 @@ def encode_fetch_response(
     """The segments of the whole frame in order; the first starts with the frame's size.
 
     A payload stands where its bytes belong; one of size 0 does not appear. Results of one topic that follow
-    each other share its entry. Versions before 7 leave out `error_code` and `session_id`.
+    each other share its entry. A frame holds less than 2 GiB: to keep to that is up to the caller. Versions
+    before 7 leave out `error_code` and `session_id`.
     """
     if version >= _FLEXIBLE:
         if len(results) == 1:
@@ -312,20 +314,20 @@ def encode_fetch_response(
                 length = unsigned(size + 1)
                 head = (
                     _HEAD_12.pack(
-                        22 + len(name) + 36 + len(length) + size - 3,
+                        _REST_OF_SINGLE_12 + len(name) + len(length) + size,
                         correlation_id,
                         0,
                         throttle_ms,
                         error_code,
                         session_id,
+                        2,
                     )
-                    + b"\x02"
                     + name
                     + middle
                     + length
                 )
                 return [head, records, _END_OF_SINGLE] if size else [head + _END_OF_SINGLE]
-        segments = _Segments(_HEAD_12.pack(0, correlation_id, 0, throttle_ms, error_code, session_id))
+        segments = _Segments(_HEAD_12.pack(0, correlation_id, 0, throttle_ms, error_code, session_id, 0)[:-1])
         _add_flexible(segments, results)
         return segments.finish()
     if version >= 7:

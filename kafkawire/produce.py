@@ -205,6 +205,7 @@ _SINGLE_3 = Struct(">iihqqi")
 _SINGLE_5 = Struct(">iihqqqi")
 _SINGLE_8 = Struct(">iihqqqihi")
 _SINGLE_9 = Struct(">BihqqqBBBBiB")
+_REST_OF_SINGLE_9 = _HEAD_FLEXIBLE.size - 4 + _SINGLE_9.size  # the frame's size without the topic's name
 _LEADER = Struct(">BBBiiB")  # one tag, number 0, 9 bytes: leader id, epoch, no tags
 
 
@@ -225,7 +226,7 @@ def encode_produce_response(
             if version >= _FLEXIBLE:
                 name = compact_string(topic)
                 return (
-                    _HEAD_FLEXIBLE.pack(45 + len(name), correlation_id, 0, 2)
+                    _HEAD_FLEXIBLE.pack(_REST_OF_SINGLE_9 + len(name), correlation_id, 0, 2)
                     + name
                     + _SINGLE_9.pack(
                         2, partition, error, base, append_time, log_start, 1, 0, 0, 0, throttle_ms, 0

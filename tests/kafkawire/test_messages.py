@@ -94,6 +94,14 @@ def test_response_reads_and_writes_as_in_kio(
     assert messages.encode_response(key, version, -5, ours) == struct.pack(">i", len(payload)) + payload
 
 
+def refusal(key: int, version: int, body: bytes) -> ErrorCode | None:
+    try:
+        messages.decode_request(key, version, body)
+    except KafkaError as error:
+        return error.code
+    return None
+
+
 @pytest.mark.parametrize(("key", "version"), EVERY_VERSION)
 @settings(max_examples=8, deadline=None)
 @given(data=st.data())
@@ -101,10 +109,7 @@ def test_malformed_request_is_an_invalid_request(
     kio_oracle: Any, mutations: Any, key: int, version: int, data: st.DataObject
 ) -> None:
     body = kio_oracle.encode(data.draw(kio_oracle.requests(key, version)))
-    try:
-        messages.decode_request(key, version, data.draw(mutations(body)))
-    except KafkaError as error:
-        assert error.code is ErrorCode.INVALID_REQUEST
+    assert refusal(key, version, data.draw(mutations(body))) in (None, ErrorCode.INVALID_REQUEST)
 
 
 @pytest.mark.parametrize(("key", "version"), EVERY_VERSION)
