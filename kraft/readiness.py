@@ -38,15 +38,15 @@ def parse_ready_line(line: str) -> NodeAddresses:
     """The addresses that `line` announces; ValueError if it is not such a line."""
     if not line.startswith(_PREFIX):
         raise ValueError(f"not a readiness line: {line[:80]!r}")
-    fields = json.loads(line[len(_PREFIX) :])
     try:
+        fields = json.loads(line[len(_PREFIX) :])
         kafka = fields.get("kafka")
         return NodeAddresses(
             node_id=int(fields["node_id"]),
             node=(str(fields["node"][0]), int(fields["node"][1])),
             kafka=None if kafka is None else (str(kafka[0]), int(kafka[1])),
         )
-    except (KeyError, IndexError, TypeError, AttributeError) as error:
+    except (json.JSONDecodeError, LookupError, TypeError, AttributeError) as error:
         raise ValueError(f"not a readiness line: {line[:80]!r}") from error
 
 

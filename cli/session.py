@@ -1,0 +1,31 @@
+"""One command's conversation with a cluster."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+from cli.failures import MISUSE, complain
+from kafkawire.errors import KafkaError
+from kraft.client.admin import Admin
+from kraft.client.cluster import Cluster
+from kraft.client.connections import CONNECTION_FAILURES
+
+
+def administer(bootstrap: str, work: Callable[[Admin], Awaitable[None]]) -> int:
+    """Do `work` with an admin client; what goes wrong is one line. Returns the exit status."""
+
+    async def session() -> None:
+        async with Cluster(bootstrap) as cluster:
+            await work(Admin(cluster))
+
+    try:
+        asyncio.run(session())
+    except KafkaError as error:
+        detail = f": {error.message}" if error.message else ""
+        return complain(f"{error.code.name}{detail}")
+    except CONNECTION_FAILURES as error:
+        return complain(str(error) or "the cluster does not answer in time")
+    except ValueError as error:
+        return complain(f"--bootstrap-server: {error}", MISUSE)
+    return 0
