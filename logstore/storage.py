@@ -242,3 +242,15 @@ class LocalStorage:
                 os.close(descriptor)
         except OSError as error:
             raise _storage_error(error, directory) from error
+
+
+class DirectoryNames:
+    """The names in a directory as something to sync: files that were created, renamed or removed."""
+
+    def __init__(self, storage: Storage, directory: str) -> None:
+        self._storage = storage
+        self._directory = directory
+
+    def sync(self) -> None:
+        """See `Syncable`; raises StorageError."""
+        self._storage.sync_directory(self._directory)

@@ -1,0 +1,137 @@
+"""What a leader checks of a batch before it appends it, judging by the header alone.
+
+The order and the error codes follow Kafka's `UnifiedLog.analyzeAndValidateRecords` and `LogValidator`.
+Records are not decoded: the timestamps that count are those of the first record and the largest one, which
+the header carries.
+"""
+
+from __future__ import annotations
+
+from enum import Enum, auto
+from typing import NamedTuple
+
+from kafkawire.errors import ErrorCode, KafkaError
+from kafkawire.records import LOG_OVERHEAD, BatchHeader, ControlRecord, check_crc, headers
+from logstore.config import CREATE_TIME, LogConfig
+from logstore.replay import control_of
+from logstore.storage import Buffer
+
+NO_TIMESTAMP = -1
+
+_COMPRESSION = 0x07
+_LAST_COMPRESSION = 4
+_LOG_APPEND_TIME = 0x08
+_TRANSACTIONAL = 0x10
+_CONTROL = 0x20
+_REFUSED = _LOG_APPEND_TIME | _CONTROL
+
+
+class Origin(Enum):
+    """Who wrote the batch that a leader appends (`AppendOrigin`)."""
+
+    CLIENT = auto()
+    """A producer: nothing in the batch is believed, and it has to be exactly one."""
+    COORDINATOR = auto()
+    """A coordinator of this cluster: may write transaction markers."""
+    RAFT_LEADER = auto()
+    """The quorum's leader: entries of its own log."""
+
+
+def check_client_batch(header: BatchHeader, given: int, config: LogConfig, now_ms: int) -> None:
+    """Judge one batch in `given` bytes, all but its checksum.
+
+    Raises KafkaError: CORRUPT_MESSAGE, INVALID_RECORD, MESSAGE_TOO_LARGE, RECORD_LIST_TOO_LARGE,
+    UNSUPPORTED_COMPRESSION_TYPE, INVALID_TIMESTAMP.
+    """
+    size = header.batch_length + LOG_OVERHEAD
+    if size != given:
+        if size > given:
+            raise KafkaError(ErrorCode.CORRUPT_MESSAGE, f"{given} bytes of a batch of {size}")
+        raise KafkaError(ErrorCode.INVALID_RECORD, "a partition takes exactly one batch per request")
+    if header.base_offset != 0:
+        raise KafkaError(ErrorCode.INVALID_RECORD, f"base offset {header.base_offset} instead of 0")
+    if size > config.max_message_bytes:
+        raise KafkaError(
+            ErrorCode.MESSAGE_TOO_LARGE, f"{size} bytes, max.message.bytes is {config.max_message_bytes}"
+        )
+    if size > config.segment_bytes:
+        raise KafkaError(
+            ErrorCode.RECORD_LIST_TOO_LARGE, f"{size} bytes, segment.bytes is {config.segment_bytes}"
+        )
+    count = header.record_count
+    if count <= 0 or header.last_offset_delta != count - 1:
+        raise KafkaError(
+            ErrorCode.INVALID_RECORD, f"{count} records with a last offset of {header.last_offset_delta}"
+        )
+    attributes = header.attributes
+    if attributes & _COMPRESSION > _LAST_COMPRESSION:
+        raise KafkaError(
+            ErrorCode.UNSUPPORTED_COMPRESSION_TYPE, f"compression type {attributes & _COMPRESSION}"
+        )
+    if attributes & _REFUSED:
+        _refuse(attributes)
+    if header.producer_id < 0:
+        if attributes & _TRANSACTIONAL:
+            raise KafkaError(ErrorCode.INVALID_RECORD, "a transaction without a producer id")
+    elif header.base_sequence < 0 or header.producer_epoch < 0:
+        raise KafkaError(
+            ErrorCode.INVALID_RECORD,
+            f"producer id with epoch {header.producer_epoch} and sequence {header.base_sequence}",
+        )
+    if config.message_timestamp_type == CREATE_TIME:
+        _check_timestamps(header, config, now_ms)
+
+
+def _refuse(attributes: int) -> None:
+    if attributes & _CONTROL:
+        raise KafkaError(ErrorCode.INVALID_RECORD, "clients do not write control records")
+    raise KafkaError(ErrorCode.INVALID_TIMESTAMP, "producers do not set the log append time")
+
+
+def _check_timestamps(header: BatchHeader, config: LogConfig, now_ms: int) -> None:
+    latest = now_ms + config.message_timestamp_after_max_ms
+    earliest = now_ms - config.message_timestamp_before_max_ms
+    for timestamp in (header.max_timestamp, header.base_timestamp):
+        if not earliest <= timestamp <= latest and timestamp != NO_TIMESTAMP:
+            raise KafkaError(
+                ErrorCode.INVALID_TIMESTAMP, f"timestamp {timestamp} is not within {earliest} and {latest}"
+            )
+
+
+class OffsetsOutOfOrder(Exception):  # noqa: N818 - it says what is wrong, as Kafka's names do
+    """A follower was given batches that do not continue its log."""
+
+    def __init__(self, expected: int, found: int) -> None:
+        super().__init__(f"batches from offset {found} on for a log that ends at {expected}")
+        self.expected = expected
+        self.found = found
+
+
+class StampedBatch(NamedTuple):
+    """A batch of `records` as its leader stamped it; `control` if it is a transaction marker."""
+
+    position: int
+    header: BatchHeader
+    control: ControlRecord | None
+
+
+def check_leader_batches(
+    records: Buffer, expected: int, *, gaps: bool, inside_first: bool
+) -> list[StampedBatch]:
+    """The whole batches that a follower fetched for offset `expected`; a partial one at the end is left out.
+
+    With `gaps` offsets may be missing, as compaction leaves it; with `inside_first` the first batch may
+    begin before `expected`. Raises OffsetsOutOfOrder, KafkaError(CORRUPT_MESSAGE, INVALID_RECORD).
+    """
+    batches: list[StampedBatch] = []
+    for position, header in headers(records):
+        base = header.base_offset
+        if header.last_offset_delta < 0 or not check_crc(records, position, header):
+            raise KafkaError(ErrorCode.CORRUPT_MESSAGE, f"the batch at offset {base} is damaged")
+        if base != expected:
+            begins_before = inside_first and not batches and base < expected < header.next_offset
+            if not begins_before and not (gaps and base > expected):
+                raise OffsetsOutOfOrder(expected, base)
+        batches.append(StampedBatch(position, header, control_of(records, position, header)))
+        expected = header.next_offset
+    return batches
