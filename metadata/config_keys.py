@@ -71,6 +71,7 @@ BROKER_KEYS: Final[Mapping[str, ConfigKey]] = MappingProxyType(
 )
 """Every key of a node, by name: those of its file, and the dynamic ones."""
 
+_COMPACTION_LAGS: Final = ("min.compaction.lag.ms", "max.compaction.lag.ms")
 _NOTHING: Final[Mapping[str, str]] = MappingProxyType({})
 
 
@@ -137,8 +138,8 @@ def validate_topic_configs(overrides: Mapping[str, str]) -> None:
     """Check the overrides of a topic, each and together. Raises KafkaError(INVALID_CONFIG)."""
     for name, text in overrides.items():
         validate_topic_config(name, text)
-    values = topic_config(overrides)
-    low, high = values["min.compaction.lag.ms"], values["max.compaction.lag.ms"]
+    layers = ConfigLayers(overrides)
+    low, high = (resolve(TOPIC_KEYS[name], layers).value for name in _COMPACTION_LAGS)
     if isinstance(low, int) and isinstance(high, int) and low > high:
         problem = f"must not exceed max.compaction.lag.ms ({high})"
         raise invalid_value(TOPIC_KEYS["min.compaction.lag.ms"], str(low), problem)

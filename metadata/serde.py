@@ -1,7 +1,8 @@
 """Frozen dataclasses as CBOR: the records of the log, and the values that nodes send to each other.
 
 A dataclass becomes a map of field names, so that a newer node may add fields: unknown fields are ignored and
-missing ones take their default. Fields that are None are left out. NamedTuples and tuples become arrays,
+missing ones take their default. A field that has its default is left out, which makes the default part of the
+format: it must not change. NamedTuples and tuples become arrays,
 UUIDs 16 bytes, enums their value. Decoding is driven by the declared types alone: nothing in the bytes can
 name a class.
 """
@@ -53,7 +54,7 @@ class _Codec(NamedTuple):
 
 
 def to_wire(value: Any) -> Any:
-    """The CBOR-able form of a frozen dataclass (a dict of its fields that are not None)."""
+    """The CBOR-able form of a frozen dataclass: a dict of the fields that do not have their default."""
     return _codec_of(type(value)).dump(value)
 
 
@@ -226,41 +227,56 @@ def _mapping_codec(key: _Codec, item: _Codec) -> _Codec:
     return _Codec(lambda value: {key.dump(name): item.dump(each) for name, each in value.items()}, load)
 
 
-def _dataclass_codec(cls: type) -> _Codec:
+class _Field(NamedTuple):
+    """One field of a dataclass. `default` is _REQUIRED when it has none."""
+
+    name: str
+    codec: _Codec
+    default: Any
+
+
+_REQUIRED: Final = object()
+
+
+def _fields(cls: type) -> list[_Field]:
     hints = get_type_hints(cls)
-    codecs = [(field.name, _codec(hints[field.name])) for field in fields(cast(Any, cls))]
-    required = {
-        field.name
-        for field in fields(cast(Any, cls))
-        if field.default is MISSING
-        and field.default_factory is MISSING
-        and not _accepts_none(hints[field.name])
-    }
-    optional = {name for name, _ in codecs if _accepts_none(hints[name])}
+    found = []
+    for field in fields(cast(Any, cls)):
+        default = field.default
+        if field.default_factory is not MISSING:
+            default = field.default_factory()
+        elif default is MISSING:
+            default = None if _accepts_none(hints[field.name]) else _REQUIRED
+        found.append(_Field(field.name, _codec(hints[field.name]), default))
+    return found
+
+
+def _dataclass_codec(cls: type) -> _Codec:
+    layout = _fields(cls)
 
     def dump(value: Any) -> dict[str, Any]:
         body = {}
-        for name, codec in codecs:
+        for name, codec, default in layout:
             item = getattr(value, name)
-            if item is not None:
+            if item != default:
                 body[name] = codec.dump(item)
         return body
 
     def load(value: Any) -> Any:
         if not isinstance(value, Mapping):
             raise _wrong(value, f"map of {cls.__name__}")
-        arguments: dict[str, Any] = {}
-        for name, codec in codecs:
+        arguments: list[Any] = []
+        for name, codec, default in layout:
             if name in value:
                 try:
-                    arguments[name] = codec.load(value[name])
+                    arguments.append(codec.load(value[name]))
                 except MalformedError as error:
                     raise MalformedError(f"{cls.__name__}.{name}: {error.message}") from error
-            elif name in required:
+            elif default is _REQUIRED:
                 raise MalformedError(f"{cls.__name__} lacks {name}")
-            elif name in optional:
-                arguments[name] = None
-        return cls(**arguments)
+            else:
+                arguments.append(default)
+        return cls(*arguments)
 
     return _Codec(dump, load)
 

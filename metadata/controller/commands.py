@@ -15,6 +15,14 @@ from typing import Final, NamedTuple, TypeAlias
 from uuid import UUID
 
 from kafkawire.errors import ErrorCode
+from metadata.controller.config_commands import (
+    AlterConfigOp,
+    AlterConfigsResource,
+    AlterConfigsResult,
+    ConfigAlteration,
+    IncrementalAlterConfigs,
+    IncrementalAlterConfigsReply,
+)
 from metadata.controller.topic_commands import (
     ConfigEntry,
     CreatePartitions,
@@ -170,61 +178,6 @@ class UnregisterBroker:
 @dataclass(frozen=True, slots=True)
 class Acknowledged:
     """The reply to a command that has nothing to tell."""
-
-
-# Configs
-
-
-class AlterConfigOp(IntEnum):
-    """What to do with a config value (KIP-339). APPEND and SUBTRACT are for lists."""
-
-    SET = 0
-    DELETE = 1
-    APPEND = 2
-    SUBTRACT = 3
-
-
-class ConfigAlteration(NamedTuple):
-    """One change of one key; `value` is not looked at for DELETE. `op` may be a number that is no
-    AlterConfigOp: the resource is then refused."""
-
-    name: str
-    op: int
-    value: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class AlterConfigsResource:
-    """The changes of one resource: a topic by name, a broker by its id as text, or all brokers by ''."""
-
-    type: int
-    name: str
-    ops: tuple[ConfigAlteration, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class IncrementalAlterConfigs:
-    """Change configs; the changes of one resource happen together or not at all."""
-
-    resources: tuple[AlterConfigsResource, ...]
-    validate_only: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class AlterConfigsResult:
-    """What became of one resource."""
-
-    type: int
-    name: str
-    error_code: ErrorCode = ErrorCode.NONE
-    error_message: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class IncrementalAlterConfigsReply:
-    """One result per resource, in the order of the command."""
-
-    resources: tuple[AlterConfigsResult, ...]
 
 
 # Partitions

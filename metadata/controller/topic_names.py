@@ -1,0 +1,52 @@
+"""Which names a topic may have: Kafka's rules (`Topic.validate`, `Topic.hasCollision`)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import Final
+
+from kafkawire.errors import ErrorCode, KafkaError
+from metadata.image import INTERNAL_TOPICS
+
+MAX_NAME_LENGTH: Final = 249
+"""Leaves room for the partition number in the name of its directory."""
+
+_LEGAL: Final = re.compile(r"[a-zA-Z0-9._-]+", re.ASCII)
+
+
+def check_name(name: str) -> None:
+    """Raise KafkaError(INVALID_TOPIC_EXCEPTION) for a name that no topic may have."""
+    problem = ""
+    if not name:
+        problem = "the empty string is not allowed"
+    elif name in {".", ".."}:
+        problem = f"'{name}' is not allowed"
+    elif len(name) > MAX_NAME_LENGTH:
+        problem = f"the length of '{name}' is longer than the max allowed length {MAX_NAME_LENGTH}"
+    elif not _LEGAL.fullmatch(name):
+        problem = f"'{name}' contains one or more characters other than ASCII alphanumerics, '.', '_' and '-'"
+    if problem:
+        raise KafkaError(ErrorCode.INVALID_TOPIC_EXCEPTION, f"Topic name is invalid: {problem}")
+
+
+def check_collision(name: str, others: Iterable[str]) -> None:
+    """Raise KafkaError(INVALID_TOPIC_EXCEPTION) when another name differs only by '.' and '_', which metric
+    names do not tell apart."""
+    if "." not in name and "_" not in name:
+        return
+    plain = name.replace(".", "_")
+    for other in others:
+        if len(other) == len(name) and other.replace(".", "_") == plain:
+            raise KafkaError(
+                ErrorCode.INVALID_TOPIC_EXCEPTION, f"Topic '{name}' collides with existing topic: {other}"
+            )
+
+
+def check_not_internal(name: str) -> None:
+    """Raise KafkaError(INVALID_TOPIC_EXCEPTION) for a topic that the cluster keeps for itself."""
+    if name in INTERNAL_TOPICS:
+        raise KafkaError(
+            ErrorCode.INVALID_TOPIC_EXCEPTION,
+            f"Topic '{name}' is internal: only the cluster itself changes it.",
+        )
