@@ -1,0 +1,261 @@
+"""The demonstration: a real input through a real cluster, while the processes that matter most are killed.
+
+Three controllers and three brokers as six processes. Every line of the input goes to a topic with three
+replicas, at least two in sync. When half is acknowledged, the leader of partition 0 is killed, later the
+active controller, both with SIGKILL, and both are started again. Then everything is read back and compared.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import time
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from rich.console import Console
+from rich.live import Live
+
+from chaos.checker import HistoryChecker, Verdict, longest_wait
+from chaos.faults import Fault, Faults
+from chaos.view import Progress, Wait, live_view, progress_line, report_lines
+from chaos.workload import Line, decode_number, encode_value
+from kafkawire.errors import KafkaError
+from kraft.client.admin import Admin
+from kraft.client.cluster import Backoff, Cluster
+from kraft.client.connections import CONNECTION_FAILURES
+from kraft.client.consumer import EARLIEST, LATEST, Consumer, TopicPartition
+from kraft.client.lanes import Acknowledged, ProducerOptions
+from kraft.client.partitioning import partition_for_key
+from kraft.client.producer import IdempotentProducer
+from kraft.local_cluster import LocalCluster, plan_cluster
+
+TOPIC = "lines"
+LEADER_DIES_AT = 0.5
+CONTROLLER_DIES_AT = 0.75
+LAST_PART = 0.85
+"""What comes after this share is held back until both have died, so that it has to go through."""
+HORIZON = 3.0
+READ_TIMEOUT = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class DemoOptions:
+    """How large the demonstration is."""
+
+    controllers: int = 3
+    brokers: int = 3
+    partitions: int = 6
+    replication_factor: int = 3
+    min_insync_replicas: int = 2
+
+
+@dataclass(slots=True)
+class Run:
+    """What one demonstration has seen so far."""
+
+    checker: HistoryChecker
+    progress: Progress
+    started: float
+    acknowledged_at: dict[int, list[float]] = field(default_factory=dict)
+    suffered: list[tuple[str, Fault, Sequence[int]]] = field(default_factory=list)
+    half: asyncio.Event = field(default_factory=asyncio.Event)
+    late: asyncio.Event = field(default_factory=asyncio.Event)
+    all_hurt: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def on_acknowledged(self, acknowledged: Acknowledged) -> None:
+        """Take a batch's acknowledgement down; wakes who waits for a share of the whole."""
+        self.checker.acknowledged(acknowledged.partition, acknowledged.count)
+        self.acknowledged_at.setdefault(acknowledged.partition, []).append(time.monotonic())
+        self.progress.acknowledged += acknowledged.count
+        share = self.progress.acknowledged / self.progress.total
+        if share >= LEADER_DIES_AT:
+            self.half.set()
+        if share >= CONTROLLER_DIES_AT:
+            self.late.set()
+
+    def tell(self, event: str) -> None:
+        """Add a line to what the viewer sees."""
+        self.progress.events.append(f"{time.monotonic() - self.started:6.1f} s  {event}")
+
+    def waits(self) -> list[Wait]:
+        """How long each fault kept the producer waiting, at most, in one of the partitions that it hit."""
+        return [
+            Wait(
+                what,
+                1000 * max(longest_wait(self.acknowledged_at.get(n, []), fault.at, HORIZON) for n in hit),
+            )
+            for what, fault, hit in self.suffered
+        ]
+
+
+async def run_demo(
+    lines: list[Line], directory: Path, console: Console, options: DemoOptions | None = None
+) -> int:
+    """Run it whole; returns the exit status: 0 if the cluster kept its word."""
+    options = options or DemoOptions()
+    started = time.monotonic()
+    run = Run(HistoryChecker(), Progress(len(lines)), started)
+    plan = plan_cluster(options.controllers, options.brokers, directory)
+    async with (
+        LocalCluster(plan) as nodes,
+        Cluster(plan.bootstrap) as watcher,
+        _watched(run, watcher, console),
+    ):
+        await nodes.start()
+        run.tell(f"{len(plan.nodes)} processes are ready; bootstrap {plan.bootstrap}")
+        await Admin(watcher, timeout=30).create_topic(
+            TOPIC,
+            partitions=options.partitions,
+            replication_factor=options.replication_factor,
+            configs={"min.insync.replicas": str(options.min_insync_replicas)},
+        )
+        await watcher.partition_count(TOPIC)
+        faults = Faults(nodes, lambda fault: run.tell(f"node {fault.node_id} {fault.what}"))
+        try:
+            async with Cluster(plan.bootstrap) as client, asyncio.TaskGroup() as group:
+                group.create_task(_hurt(run, faults, watcher))
+                group.create_task(_stream(run, client, lines, options.partitions))
+        except BaseExceptionGroup as failures:
+            raise failures.exceptions[0] from None
+        run.tell("everything is acknowledged; reading it back")
+        async with Cluster(plan.bootstrap) as client:
+            await _read_back(run, client, options.partitions)
+        await nodes.stop()
+    verdict = run.checker.verdict()
+    for line in report_lines(verdict, run.waits(), time.monotonic() - started):
+        console.print(line, highlight=False)
+    return exit_status(verdict)
+
+
+def exit_status(verdict: Verdict) -> int:
+    """0 if nothing is wrong and everything was acknowledged, else 1."""
+    return 0 if verdict.kept_its_word and verdict.acknowledged == verdict.sent == verdict.read else 1
+
+
+async def _stream(run: Run, client: Cluster, lines: list[Line], partitions: int) -> None:
+    options = ProducerOptions(buffer_size=4 * 1024 * 1024)
+    places: dict[bytes, int] = {}
+    held_from = int(len(lines) * LAST_PART)
+    async with IdempotentProducer(client, options, on_acknowledged=run.on_acknowledged) as producer:
+        for number, line in enumerate(lines):
+            if number == held_from:
+                await run.all_hurt.wait()
+            partition = places.get(line.key)
+            if partition is None:
+                partition = places[line.key] = partition_for_key(line.key, partitions)
+            value = encode_value(number, line.text)
+            run.checker.sent(partition, line.key, value)
+            await producer.send(TOPIC, value, key=line.key, partition=partition)
+            run.progress.sent += 1
+
+
+async def _hurt(run: Run, faults: Faults, watcher: Cluster) -> None:
+    """Kill the leader of partition 0 at half, the active controller later; start both again."""
+    await run.half.wait()
+    await watcher.refresh([TOPIC])
+    leader = await watcher.leader(TOPIC, 0)
+    led = [each.index for each in watcher.topics[TOPIC].partitions if each.leader == leader.node_id]
+    fault = await faults.kill(leader.node_id)
+    run.suffered.append((f"leader {leader.node_id} killed", fault, led))
+    successor = await _until_led_by_another(watcher, leader.node_id)
+    run.tell(f"node {successor} leads partition 0 after {1000 * (time.monotonic() - fault.at):.0f} ms")
+    await faults.restart(leader.node_id)
+    await run.late.wait()
+    admin = Admin(watcher)
+    controller = (await admin.quorum()).leader_id
+    fault = await faults.kill(controller)
+    everything = [each.index for each in watcher.topics[TOPIC].partitions]
+    run.suffered.append((f"active controller {controller} killed", fault, everything))
+    run.all_hurt.set()
+    successor = await _until_another_is_active(admin, controller)
+    run.tell(f"controller {successor} is active after {1000 * (time.monotonic() - fault.at):.0f} ms")
+    await faults.restart(controller)
+
+
+async def _until_led_by_another(watcher: Cluster, node_id: int) -> int:
+    backoff = Backoff()
+    while True:
+        with contextlib.suppress(*CONNECTION_FAILURES):
+            await watcher.refresh([TOPIC])
+        leader = watcher.known_leader(TOPIC, 0)
+        if leader is not None and leader.node_id != node_id:
+            return leader.node_id
+        await backoff.pause()
+
+
+async def _until_another_is_active(admin: Admin, node_id: int) -> int:
+    backoff = Backoff()
+    while (quorum := await admin.quorum()).leader_id in (node_id, -1):
+        await backoff.pause()
+    return quorum.leader_id
+
+
+async def _read_back(run: Run, client: Cluster, partitions: int) -> None:
+    """Read every partition from its start to the end that it has now."""
+    names = [TopicPartition(TOPIC, index) for index in range(partitions)]
+    async with Consumer(client) as consumer, asyncio.timeout(READ_TIMEOUT):
+        consumer.assign(await consumer.offsets(names, EARLIEST))
+        ends = await consumer.offsets(names, LATEST)
+        while any(consumer.positions[name] < end for name, end in ends.items()):
+            for fetched in await consumer.poll():
+                index = fetched.partition.partition
+                for record in fetched.records:
+                    value = record.value or b""
+                    number = decode_number(value)
+                    run.checker.read(index, record.offset, number, record.key or b"", value)
+                run.progress.read += len(fetched.records)
+
+
+@contextlib.asynccontextmanager
+async def _watched(run: Run, watcher: Cluster, console: Console) -> AsyncIterator[None]:
+    """Show progress while the body runs: a live picture on a terminal, a line a second elsewhere."""
+    watching = asyncio.create_task(_watch(run, watcher))
+    showing = asyncio.create_task(_show(run, console))
+    try:
+        yield
+    finally:
+        for task in (watching, showing):
+            task.cancel()
+        await asyncio.gather(watching, showing, return_exceptions=True)
+
+
+async def _show(run: Run, console: Console) -> None:
+    progress = run.progress
+    shown = before = 0
+    with (
+        Live(console=console, auto_refresh=False) if console.is_terminal else contextlib.nullcontext() as live
+    ):
+        for tick in itertools.count():
+            await asyncio.sleep(0.25)
+            done = progress.read or progress.acknowledged
+            progress.elapsed = time.monotonic() - run.started
+            progress.rate = max(0, done - before) / 0.25
+            before = done
+            if live is not None:
+                live.update(live_view(progress), refresh=True)
+                continue
+            for event in progress.events[shown:]:
+                console.print(event, highlight=False)
+            shown = len(progress.events)
+            if tick % 4 == 3:
+                console.print(progress_line(progress), highlight=False)
+
+
+async def _watch(run: Run, watcher: Cluster) -> None:
+    """Look at leaders and high watermarks a few times a second; it may well be that nobody answers."""
+    async with Consumer(watcher) as consumer:
+        while True:
+            await asyncio.sleep(0.25)
+            topic = watcher.topics.get(TOPIC)
+            if topic is None:
+                continue
+            with contextlib.suppress(KafkaError, *CONNECTION_FAILURES):
+                await watcher.refresh([TOPIC])
+                run.progress.partitions = watcher.topics[TOPIC].partitions
+                names = [TopicPartition(TOPIC, each.index) for each in run.progress.partitions]
+                async with asyncio.timeout(0.5):
+                    ends = await consumer.offsets(names, LATEST)
+                run.progress.high_watermarks = {name.partition: end for name, end in ends.items()}
