@@ -31,6 +31,8 @@ async def write_payload(
     for part in payload:
         if isinstance(part, bytes):
             await response.write(part)
+        elif part.size == 0:
+            continue  # which sendfile would refuse
         elif part.file.fileno() < 0 or not await _send_file(request, part):
             await _copy(response, part)
 

@@ -16,6 +16,7 @@ from yarl import URL
 from kraft.events import Events
 from kraft.transport import bulk, handshake
 from kraft.transport.connection import Connection
+from kraft.transport.connector import CuttableConnector
 from kraft.transport.errors import AuthenticationError, PeerError, PeerUnavailable, ProtocolError
 from kraft.transport.handshake import Identity, Introduction
 from kraft.transport.limits import DEFAULT_LIMITS, Limits
@@ -234,10 +235,11 @@ class Peer:
         host, port = self._address
         url = URL.build(scheme="http" if self._options.ssl_context is None else "https", host=host, port=port)
         limits = self._options.limits
+        connector = CuttableConnector(
+            limit=limits.bulk_connections + 1, ssl=self._options.ssl_context or True
+        )
         http = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(
-                limit=limits.bulk_connections + 1, ssl=self._options.ssl_context or True
-            ),
+            connector=connector,
             cookie_jar=aiohttp.DummyCookieJar(),
             timeout=aiohttp.ClientTimeout(total=None),
             read_bufsize=bulk.READ_BUFFER,
@@ -245,8 +247,9 @@ class Peer:
         )
         try:
             async with asyncio.timeout(limits.dead_after):
-                return await self._introduce(http, url)
+                return await self._introduce(http, connector, url)
         except TimeoutError:
+            connector.abort()
             await http.close()
             raise PeerUnavailable(f"{url.authority} did not answer within {limits.dead_after} s") from None
         except (aiohttp.ClientError, OSError) as error:
@@ -256,7 +259,9 @@ class Peer:
             await http.close()
             raise
 
-    async def _introduce(self, http: aiohttp.ClientSession, url: URL) -> Connection:
+    async def _introduce(
+        self, http: aiohttp.ClientSession, connector: CuttableConnector, url: URL
+    ) -> Connection:
         """Go through the handshake; AuthenticationError names what does not match."""
         identity = Identity(self._self_id, self._cluster_id, self._options.role)
         introduction = Introduction(identity, self._secret, self._peer_id)
@@ -272,7 +277,7 @@ class Peer:
             heartbeat=limits.heartbeat,
             max_msg_size=limits.max_message + 1,
         )
-        return Connection(socket, http, signer, url, limits)
+        return Connection(socket, http, connector, signer, url, limits)
 
     async def _post(self, http: aiohttp.ClientSession, url: URL, body: bytes) -> bytes:
         async with http.post(url, data=body) as answer:

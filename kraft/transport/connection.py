@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 from collections.abc import AsyncGenerator
 from typing import Any
@@ -12,12 +13,16 @@ from yarl import URL
 
 from kafkawire.errors import ErrorCode, KafkaError
 from kraft.transport import bulk, handshake, messages
+from kraft.transport.connector import CuttableConnector
 from kraft.transport.errors import PeerError, PeerTimeout, PeerUnavailable, ProtocolError
 from kraft.transport.handshake import Signer
 from kraft.transport.incoming import IncomingStream
 from kraft.transport.limits import Limits
 from kraft.transport.messages import Kind, Message, Response
 from kraft.transport.outbox import Outbox
+
+GRACE = 0.2
+"""Seconds that a link which its owner closes has to send what was posted."""
 
 
 def kafka_error(code: Any, message: Any) -> KafkaError:
@@ -37,12 +42,14 @@ class Connection:
         self,
         socket: aiohttp.ClientWebSocketResponse,
         http: aiohttp.ClientSession,
+        connector: CuttableConnector,
         signer: Signer,
         url: URL,
         limits: Limits,
     ) -> None:
         self._socket = socket
         self._http = http
+        self._connector = connector
         self._signer = signer
         self._url = url
         self._limits = limits
@@ -56,18 +63,26 @@ class Connection:
     async def run(self) -> PeerError:
         """Read until the link is lost, and say why. Everything under way fails; nothing stays behind."""
         reading = self._loop.create_task(self._read())
+        grace = GRACE
         try:
             await asyncio.wait((reading, self._lost), return_when=asyncio.FIRST_COMPLETED)
-            if not reading.done():
-                return self._lost.result()
-            return reading.result()
+            grace = 0.0
+            return reading.result() if reading.done() else self._lost.result()
         finally:
             reading.cancel()
             self._fail(f"{self._url.authority}: the link was lost before the answer came")
             await asyncio.wait((reading,))
-            # In this order neither waits for the other side: it finds the connection closed.
-            await self._http.close()
-            await self._socket.close()
+            await self._close(grace)
+
+    async def _close(self, grace: float) -> None:
+        """Let what was sent leave for `grace` seconds, then cut. The WebSocket finds itself closed."""
+        if grace == 0.0:
+            self._connector.abort()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(grace or None):
+                await self._http.close()
+        self._connector.abort()
+        await self._socket.close()
 
     def drop(self, reason: PeerError) -> None:
         """Make `run` return."""
@@ -108,7 +123,7 @@ class Connection:
             case Kind.ITEM:
                 stream = self._streams.get(message.id)
                 if stream is not None:
-                    stream.accept(Response(message.value, message.payload), len(data))
+                    stream.accept(Response(message.value, message.payload), messages.item_cost(data))
             case Kind.END:
                 stream = self._streams.pop(message.id, None)
                 if stream is not None:

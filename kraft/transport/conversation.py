@@ -13,6 +13,9 @@ from kraft.transport.link import Link
 from kraft.transport.messages import Kind, Message, Reply
 from kraft.transport.outbox import Outbox
 
+BURST = 16
+"""Items that a stream sends in one go while nothing makes it wait; then others have their turn."""
+
 
 class Window:
     """How far a stream may run ahead of its consumer: bytes sent and not yet credited back."""
@@ -131,13 +134,17 @@ class Conversation:
     async def _push(self, message: Message, handler: StreamHandler, window: Window) -> Reply:
         """Send items as far as the consumer keeps up; the next one is asked for when there is room for it."""
         items = handler(self._link, message.value)
+        burst = 0
         try:
             async for item in items:
                 data = self._handlers.encode_reply(Kind.ITEM, message.id, item)
-                window.sent(len(data))
+                window.sent(messages.item_cost(data))
                 self._outbox.post(data)
                 await self._outbox.drained()
                 await window.room()
+                burst += 1
+                if burst % BURST == 0:
+                    await asyncio.sleep(0)
         finally:
             close = getattr(items, "aclose", None)
             if close is not None:

@@ -24,7 +24,9 @@ class Limits:
     """
 
     stream_window: int = 1 * MIB
-    """Bytes of one stream that its consumer has not taken yet; one item may lie beyond."""
+    """Bytes of one stream that its consumer has not taken yet; one item may lie beyond. Each item counts 512
+    more.
+    """
 
     calls_per_link: int = 4096
     """Calls and streams that one peer may have unanswered on one link; one more closes the link."""

@@ -33,6 +33,7 @@ from kraft.transport.limits import Limits
 Buffer = bytes | bytearray | memoryview
 
 LENGTH_SIZE: Final = 4
+ITEM_OVERHEAD: Final = 512
 
 
 class Kind:
@@ -158,6 +159,11 @@ def decode_value(data: Buffer) -> Any:
         return cbor2.loads(data)
     except (cbor2.CBORDecodeError, ValueError, TypeError, OverflowError, RecursionError) as error:
         raise ProtocolError(f"not CBOR: {error}") from error
+
+
+def item_cost(data: Buffer) -> int:
+    """What one item of a stream takes of its window: small ones cost memory too, beyond their bytes."""
+    return len(data) + ITEM_OVERHEAD
 
 
 def header_end(data: Buffer) -> int:

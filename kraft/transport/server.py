@@ -113,6 +113,7 @@ class NodeServer:
             handle_signals=False,
             shutdown_timeout=1.0,
             keepalive_timeout=60.0,
+            lingering_time=min(1.0, self._limits.handshake_seconds),
             tcp_keepalive=True,
         )
         await runner.setup()
@@ -162,6 +163,11 @@ class NodeServer:
             except ProtocolError as error:
                 self.failures.add(error, request.remote)
                 response = web.Response(status=400, text=str(error))
+            except (web.HTTPException, ConnectionError):
+                raise
+            except Exception as error:
+                self._handlers.on_fatal(error)
+                raise
             response.force_close()
             return response
 
@@ -210,10 +216,10 @@ class NodeServer:
             await self._converse(socket, Conversation(link, self._handlers, outbox))
         except ProtocolError as error:
             self.failures.add(error, request.remote)
-            abort()
         finally:
             del self._links[session.id]
             outbox.close()
+            abort()  # a peer that does not read would keep a connection that is merely closed
             await link.ended()
         return socket
 
@@ -232,6 +238,8 @@ class NodeServer:
         body = await self._body(request, self._limits.max_header)
         link.session.verify(request.path, counter, proof, body)
         outcome = await self._outcome(link, request.match_info["method"], decode_value(body))
+        if link.closed:
+            return web.Response(status=401, text="the session has ended")
         header, payload = self._handlers.render_header(outcome)
         size = len(header) + sum(len(part) if isinstance(part, bytes) else part.size for part in payload)
         signature = handshake.reply_proof(link.session.key, counter, header).hex()

@@ -1,4 +1,4 @@
-"""A server and its peers on loopback, closed at the test's end, and events instead of waiting for time to pass."""
+"""A server and its peers on loopback, closed at the test's end, and events to wait for instead of time."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ SECRET = b"a secret of thirty-two bytes ...."
 CLUSTER = "cluster-1"
 SERVER_ID = 7
 CLIENT_ID = 3
+ROOT = str(Path(__file__).resolve().parents[2])
 PATIENCE = 10.0
 """Seconds after which a test that waits for an event has failed."""
 
@@ -75,7 +76,7 @@ class Loopback:
             source,
             *map(str, arguments),
             stdout=asyncio.subprocess.PIPE,
-            env={**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[2])},
+            env={**os.environ, "PYTHONPATH": ROOT},
         )
         self._processes.append(process)
         return process
