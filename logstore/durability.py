@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from typing import NamedTuple
 
 from logstore.checkpoints import LEADER_EPOCHS
 from logstore.files import OFFSET_INDEX, PRODUCER_SNAPSHOT, TIME_INDEX, path_of
@@ -10,14 +11,21 @@ from logstore.segments import Segments
 from logstore.storage import DirectoryNames, File, Storage, Syncable
 
 
+class _Sync(NamedTuple):
+    """A sync under way: it was asked for when the log ended at `end`."""
+
+    end: int
+    opened: list[File]
+
+
 class Durability:
-    """Everything before `recovery_point` survives a power cut. One sync at a time."""
+    """Everything before `recovery_point` survives a power cut."""
 
     __slots__ = (
-        "_bound",
+        "_bounds",
         "_directory",
-        "_opened",
         "_storage",
+        "_syncs",
         "epochs_changed",
         "names_changed",
         "recovery_point",
@@ -28,47 +36,54 @@ class Durability:
         self._directory = directory
         self.recovery_point = recovery_point
         self.names_changed = True
-        self.epochs_changed = False
-        self._bound = recovery_point
-        self._opened: list[File] = []
+        """Files were created, renamed or removed since the directory was last synced."""
+        self.epochs_changed = True
+        """The epochs' checkpoint was written since it was last synced."""
+        self._syncs: list[_Sync] = []
+        self._bounds: list[int] = []  # how much each of them can at most prove
 
     def files(self, segments: Segments, end_offset: int) -> list[Syncable]:
-        """What to sync so that everything before `end_offset` is durable; raises StorageError."""
-        self._bound = end_offset
+        """What to sync so that everything before `end_offset` is durable; raises StorageError.
+
+        `synced_to` has to follow, unless the sync fails, which is the end of the log.
+        """
+        opened: list[File] = []
         files: list[Syncable] = [segments.active.file]
         if segments.active.base_offset > self.recovery_point:
-            self._add_closed(segments, files)
+            for segment in reversed(segments.all[:-1]):
+                if segment.next_offset <= self.recovery_point:
+                    break
+                files.append(segment.file)
+                self._open(segment.path(OFFSET_INDEX), opened)
+                self._open(segment.path(TIME_INDEX), opened)
+                self._open(path_of(self._directory, segment.next_offset, PRODUCER_SNAPSHOT), opened)
         if self.epochs_changed:
             self.epochs_changed = False
-            self._add(f"{self._directory}/{LEADER_EPOCHS}", files)
+            self._open(f"{self._directory}/{LEADER_EPOCHS}", opened)
+        files.extend(opened)
         if self.names_changed:
             self.names_changed = False
             files.append(DirectoryNames(self._storage, self._directory))
+        self._syncs.append(_Sync(end_offset, opened))
+        self._bounds.append(end_offset)
         return files
 
-    def _add_closed(self, segments: Segments, files: list[Syncable]) -> None:
-        for segment in reversed(segments.all[:-1]):
-            if segment.next_offset <= self.recovery_point:
-                break
-            files.append(segment.file)
-            self._add(segment.path(OFFSET_INDEX), files)
-            self._add(segment.path(TIME_INDEX), files)
-            self._add(path_of(self._directory, segment.next_offset, PRODUCER_SNAPSHOT), files)
-
-    def _add(self, path: str, files: list[Syncable]) -> None:
+    def _open(self, path: str, opened: list[File]) -> None:
         with contextlib.suppress(FileNotFoundError):
-            file = self._storage.open(path)
-            self._opened.append(file)
-            files.append(file)
+            opened.append(self._storage.open(path))
 
     def synced_to(self, offset: int) -> None:
-        """The files were synced after `end_offset` had been `offset`."""
-        for file in self._opened:
-            file.close()
-        self._opened.clear()
-        self.recovery_point = max(self.recovery_point, min(offset, self._bound))
+        """The files were synced that were asked for when the log ended at `offset`."""
+        for number, sync in enumerate(self._syncs):
+            if sync.end == offset:
+                self.recovery_point = max(self.recovery_point, self._bounds[number])
+                for file in sync.opened:
+                    file.close()
+                del self._syncs[number], self._bounds[number]
+                return
+        raise ValueError(f"no sync to {offset} is under way")
 
     def lower(self, offset: int) -> None:
-        """Nothing past `offset` counts any more, whatever a sync that is under way covers."""
+        """Nothing past `offset` counts any more, nor what a sync under way may prove of it."""
         self.recovery_point = min(self.recovery_point, offset)
-        self._bound = min(self._bound, offset)
+        self._bounds = [min(bound, offset) for bound in self._bounds]

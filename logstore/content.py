@@ -1,0 +1,219 @@
+"""What a log consists of, and the few changes that are ever made to it: each keeps all parts in step.
+
+Segments, leader epochs, producers and snapshots say the same thing in different ways. Whoever changes one of
+them here changes the others too, in an order that a crash at any point leaves recoverable.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+
+from kafkawire.records import BatchHeader, ControlRecord
+from logstore.checkpoints import write_epochs
+from logstore.config import LogConfig
+from logstore.durability import Durability
+from logstore.producers import ProducerStates
+from logstore.recovery import LoadedLog
+from logstore.replay import note_batch, restore_producers
+from logstore.segment import Segment
+from logstore.segments import Segments
+from logstore.snapshots import SnapshotFiles
+from logstore.storage import Buffer, Storage, StorageError
+from logstore.validation import StampedBatch
+
+
+class LogContent:
+    """The parts of one log. `start_offset` and `end_offset` bound what may be read; `failure` says why no
+    more changes are taken, None while they are.
+    """
+
+    __slots__ = (
+        "_directory",
+        "_snapshots",
+        "_storage",
+        "config",
+        "durability",
+        "end_offset",
+        "epochs",
+        "failure",
+        "now_ms",
+        "producers",
+        "segments",
+        "start_offset",
+    )
+
+    def __init__(
+        self,
+        storage: Storage,
+        directory: str,
+        config: LogConfig,
+        loaded: LoadedLog,
+        *,
+        recovery_point: int,
+        now_ms: int,
+    ) -> None:
+        self._storage = storage
+        self._directory = directory
+        self._snapshots = SnapshotFiles(storage, directory)
+        self.config = config
+        self.segments = Segments(storage, directory, loaded.segments)
+        self.end_offset = self.segments.active.next_offset
+        self.start_offset = self.segments.first_offset
+        self.epochs = loaded.epochs
+        self.producers = loaded.producers
+        self.durability = Durability(storage, directory, min(recovery_point, self.end_offset))
+        self.failure: str | None = None
+        self.now_ms = now_ms
+        """The wall clock when it was last told."""
+
+    def fail(self, reason: str) -> None:
+        """Take no more changes; the first reason stays."""
+        if self.failure is None:
+            self.failure = reason
+
+    def check_usable(self) -> None:
+        """Raise StorageError if the log has failed."""
+        if self.failure is not None:
+            raise StorageError(self._directory, self.failure)
+
+    @contextlib.contextmanager
+    def all_or_failed(self) -> Iterator[None]:
+        """A change of several files, which cannot be taken back when it stops half way."""
+        self.check_usable()
+        try:
+            yield
+        except StorageError as error:
+            self.fail(str(error))
+            raise
+
+    # Growing.
+
+    def write(self, data: Buffer) -> Segment:
+        """Write behind the last batch without counting it in; returns the segment, whose `note` does that.
+
+        After a StorageError nothing of it is there, or the log has failed.
+        """
+        segment = self.segments.active
+        try:
+            segment.file.write_at(segment.size, data)
+        except StorageError as error:
+            try:
+                segment.undo_write()
+            except StorageError:
+                self.fail(str(error))
+            raise
+        return segment
+
+    def must_roll(self, size: int, last: BatchHeader) -> bool:
+        """Whether `size` more bytes, the batch `last` at their end, want a new segment."""
+        return self.segments.must_roll(self.config, size, last.next_offset, last.max_timestamp, self.now_ms)
+
+    def write_run(self, records: memoryview, run: Sequence[StampedBatch]) -> None:
+        """Append batches that lie next to each other in `records` and go into one segment, with one write."""
+        first, last = run[0], run[-1]
+        for _, header, _ in run:
+            if header.partition_leader_epoch > self.epochs.latest:
+                self.assign_epoch(header.partition_leader_epoch, header.base_offset)
+        if self.must_roll(first.header.size, first.header):
+            self.roll()
+        segment = self.write(records[first.position : last.position + last.header.size])
+        for _, header, control in run:
+            segment.note(header.size, header.next_offset, header.max_timestamp)
+            if header.producer_id >= 0:
+                self.note_producer(header, control, header.base_offset)
+        self.end_offset = segment.next_offset
+
+    def begin_inside_batch(self, base_offset: int) -> None:
+        """Let the files of an empty log start before its start: the leader's log starts inside a batch, of
+        which only the whole can be copied. Raises StorageError.
+        """
+        start = self.start_offset
+        self.reset(base_offset)
+        self.start_offset = start
+
+    def note_producer(self, header: BatchHeader, control: ControlRecord | None, first_offset: int) -> None:
+        """Count in a producer's batch that was written at `first_offset`."""
+        aborted = note_batch(self.producers, header, control, first_offset)
+        if aborted is not None:
+            self.segments.active.aborted.append(aborted)
+
+    def roll(self) -> None:
+        """Begin a new segment; after a StorageError the old one goes on."""
+        self._snapshots.save(self.end_offset, self.producers)
+        self.segments.roll(self.end_offset, self.config, self.now_ms)
+        self.durability.names_changed = True
+
+    def assign_epoch(self, epoch: int, start_offset: int) -> None:
+        """A leader epoch begins; raises StorageError."""
+        # No sync: until the recovery point has passed `start_offset`, the batches themselves tell.
+        if self.epochs.assign(epoch, start_offset):
+            self.save_epochs(durable=False)
+
+    def save_epochs(self, *, durable: bool) -> None:
+        """Write the epochs' checkpoint; raises StorageError."""
+        self.durability.epochs_changed = True
+        write_epochs(self._storage, self._directory, self.epochs.entries, durable=durable)
+        self.durability.epochs_changed = not durable
+
+    # Shrinking.
+
+    def truncate(self, offset: int) -> None:
+        """Remove the batch that contains `offset`, everything behind it, and what came of it.
+
+        `offset` lies in or behind the first segment. Raises StorageError, KafkaError.
+        """
+        with self.all_or_failed():
+            if offset < self.end_offset:
+                self.durability.lower(offset)
+                self.segments.truncate(offset)
+                self.end_offset = self.segments.active.next_offset
+                self.durability.lower(self.end_offset)
+                self.start_offset = min(self.start_offset, self.end_offset)
+                self._snapshots.remove_after(self.end_offset)
+                if self.producers.reach(self.end_offset):
+                    self.producers = restore_producers(self._snapshots, self.segments.all, self.end_offset)
+                self._storage.sync_directory(self._directory)
+            if self.epochs.truncate_end(self.end_offset):
+                self.save_epochs(durable=True)
+
+    def reset(self, offset: int) -> None:
+        """Drop everything and start empty at `offset`; raises StorageError."""
+        with self.all_or_failed():
+            self.durability.lower(offset)
+            self.segments.reset(offset, self.config, self.now_ms)
+            self._snapshots.remove_after(-1)
+            self.producers = ProducerStates()
+            self.start_offset = self.end_offset = offset
+            self.durability.names_changed = True
+            self.epochs.truncate_end(0)
+            self.save_epochs(durable=True)
+
+    def advance_start(self, offset: int) -> None:
+        """Let what is readable begin at `offset`, not before; raises StorageError."""
+        if offset > self.start_offset:
+            with self.all_or_failed():
+                self.start_offset = offset
+                if self.epochs.truncate_start(offset):
+                    self.save_epochs(durable=False)
+
+    def remove_segments(self, count: int) -> None:
+        """Delete the oldest segments; if that is all, offsets go on in a new one. Raises StorageError."""
+        if count == len(self.segments.all):
+            self.roll()
+        self.segments.remove_first(count)
+        self.advance_start(self.segments.first_offset)
+
+    def close(self, *, clean: bool) -> None:
+        """Close every file and, if `clean`, save what spares the next start a recovery.
+
+        Raises StorageError.
+        """
+        try:
+            if clean and self.failure is None:
+                self.segments.active.save()
+                self._snapshots.save(self.end_offset, self.producers)
+                self.save_epochs(durable=False)
+        finally:
+            self.fail("the log is closed")
+            self.segments.close()
