@@ -30,8 +30,9 @@ _XERIAL_HEADER = _XERIAL_MAGIC + b"\x00\x00\x00\x01\x00\x00\x00\x01"  # version 
 _XERIAL_BLOCK = 32 * 1024
 _XERIAL_LENGTH = Struct(">i")
 
-# Magic; flags: version 1, independent blocks; blocks of 64 KiB; the checksum of those two bytes. Kafka's
-# Java client refuses frames with dependent blocks, which is what cramjam.lz4.compress would write.
+# Magic; flags: version 1, independent blocks; blocks of 64 KiB; the checksum of those two bytes. What Kafka
+# writes too: its readers refuse dependent blocks, which are cramjam's default, and take a buffer of one
+# block each.
 _LZ4_HEADER = b"\x04\x22\x4d\x18\x60\x40\x82"
 _LZ4_BLOCK = 64 * 1024
 _LZ4_LENGTH = Struct("<I")

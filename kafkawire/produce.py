@@ -135,14 +135,13 @@ def _decode_flexible(body: memoryview) -> ProduceRequest:
             length, position = body[position + 4], position + 5
             if length > 0x7F:
                 length, position = read_unsigned(body, position - 1)
+            records = None
             if length:
                 end = position + length - 1
                 if end > size:
                     raise invalid(f"records of {length - 1} bytes")
                 records = body[position:end]
                 position = end
-            else:
-                records = None
             partitions.append(tuple.__new__(ProducePartition, (topic, index, records)))
             position = position + 1 if body[position] == 0 else skip_tags(body, position)
         position = position + 1 if body[position] == 0 else skip_tags(body, position)
@@ -182,14 +181,13 @@ def _decode_plain(body: memoryview) -> ProduceRequest:
         for _ in range(count):
             index, length = _INDEX_LENGTH.unpack_from(body, position)
             position += 8
+            records = None
             if length >= 0:
                 end = position + length
                 if end > size:
                     raise invalid(f"records of {length} bytes")
                 records = body[position:end]
                 position = end
-            else:
-                records = None
             partitions.append(tuple.__new__(ProducePartition, (topic, index, records)))
     return tuple.__new__(ProduceRequest, (transactional_id, acks, timeout_ms, partitions))
 
