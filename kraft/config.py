@@ -112,6 +112,11 @@ class NodeConfig:
     process: ProcessConfig = field(default_factory=ProcessConfig)
 
     @property
+    def explicit(self) -> frozenset[str]:
+        """The names of the keys in `static`."""
+        return frozenset(self.static)
+
+    @property
     def is_broker(self) -> bool:
         return Role.BROKER in self.roles
 
