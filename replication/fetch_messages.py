@@ -1,7 +1,7 @@
 """What a follower asks of a leader and what it hears, for all their partitions in one exchange.
 
-Plain lists under CBOR; the records follow the reply as raw bytes, partition after partition, so that they go from
-one segment file to the other without being looked into.
+Plain lists under CBOR; the records follow the reply as raw bytes, partition after partition, so that they
+go from one segment file to the other without being looked into.
 """
 
 from __future__ import annotations
@@ -35,8 +35,9 @@ class FetchFrom(NamedTuple):
 
 
 class Fetched(NamedTuple):
-    """One partition's answer. `size` bytes of records belong to it. With `diverging_epoch` >= 0 the follower has to
-    truncate; `end_offset` is then that epoch's end, and the leader's log end with OFFSET_OUT_OF_RANGE."""
+    """One partition's answer. `size` bytes of records belong to it. With `diverging_epoch` >= 0 the
+    follower has to truncate; `end_offset` is then that epoch's end, and the leader's log end with
+    OFFSET_OUT_OF_RANGE."""
 
     topic_id: bytes
     partition: int
@@ -54,7 +55,8 @@ class Fetched(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class ReplicaFetch:
-    """A follower's request (KIP-227's incremental form): `changed` and `dropped` amend what the session knows."""
+    """A follower's request (KIP-227's incremental form): `changed` and `dropped` amend what the session
+    knows."""
 
     replica_id: int
     broker_epoch: int

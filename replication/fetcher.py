@@ -11,13 +11,14 @@ from replication.follower import Follower
 from replication.partition import Partition
 
 FIRST_RETRY_AFTER = 0.02
-"""Seconds until a partition that the leader refused is asked for again; doubles up to `LAST_RETRY_AFTER`. The usual
-reason is that one of the two has not yet seen the metadata that the other has."""
+"""Seconds until a partition that the leader refused is asked for again; doubles up to `LAST_RETRY_AFTER`.
+The usual reason is that one of the two has not yet seen the metadata that the other has."""
 LAST_RETRY_AFTER = 0.5
 
 
 class LeaderFetcher:
-    """What to ask `leader_id` next, and what its answer does to our partitions. One request is in flight at most."""
+    """What to ask `leader_id` next, and what its answer does to our partitions. One request is in flight at
+    most."""
 
     def __init__(self, leader_id: int, local_id: int) -> None:
         self.leader_id = leader_id
@@ -98,8 +99,9 @@ class LeaderFetcher:
         return FetchFrom(*key, partition.role.epoch, log.end_offset, log.latest_epoch)
 
     def apply(self, reply: ReplicaFetchReply, payload: memoryview, now: float) -> None:
-        """Take an answer in: append records, truncate where our log has parted from the leader's, retry later where
-        it refused. Raises StorageError, and KafkaError CORRUPT_MESSAGE for bytes that do not add up."""
+        """Take an answer in: append records, truncate where our log has parted from the leader's, retry
+        later where it refused. Raises StorageError, and KafkaError CORRUPT_MESSAGE for bytes that do not
+        add up."""
         if reply.error != ErrorCode.NONE:
             self.reset()
             return

@@ -1,7 +1,7 @@
 """The in-sync replica set as its leader sees it: committed, or with one change on its way to the controller.
 
-The high watermark is the minimum over the *maximal* ISR, committed members and proposed ones alike: the controller
-may already have committed a change whose answer has not arrived, and may elect any member of it
+The high watermark is the minimum over the *maximal* ISR, committed members and proposed ones alike: the
+controller may already have committed a change whose answer has not arrived, and may elect any member of it
 (KIP-497; Kafka's `PartitionState.maximalIsr`).
 """
 
@@ -44,7 +44,8 @@ class PendingExpand:
 
 @dataclass(frozen=True, slots=True)
 class PendingShrink:
-    """`removing` have fallen behind; until the controller has agreed they still hold the high watermark back."""
+    """`removing` have fallen behind; until the controller has agreed they still hold the high watermark
+    back."""
 
     committed: CommittedIsr
     removing: frozenset[int]
@@ -65,8 +66,8 @@ IsrState = CommittedIsr | PendingExpand | PendingShrink
 class IsrChange:
     """What a leader asks of the controller: AlterPartition for one partition.
 
-    `members` are (broker id, broker epoch); an epoch of -1 leaves a member that stays unchecked. The controller
-    accepts the change only at exactly `leader_epoch` and `partition_epoch` (compare and set).
+    `members` are (broker id, broker epoch); an epoch of -1 leaves a member that stays unchecked. The
+    controller accepts the change only at exactly `leader_epoch` and `partition_epoch` (compare and set).
     """
 
     topic: str

@@ -8,15 +8,16 @@ from dataclasses import dataclass
 from replication.isr import CommittedIsr, IsrState, PendingExpand, PendingShrink
 
 BrokerEpochs = Callable[[int], int | None]
-"""The epoch of a broker that may be in an ISR; None for one that is unknown, fenced or shutting down (KIP-841)."""
+"""The epoch of a broker that may be in an ISR; None for one that is unknown, fenced or shutting down
+(KIP-841)."""
 
 
 @dataclass(slots=True)
 class FollowerProgress:
     """What a leader knows of one follower in the leader's own epoch.
 
-    `end_offset` is the offset that it fetched last, which acknowledges everything below; -1 until the first fetch.
-    Times are monotonic seconds.
+    `end_offset` is the offset that it fetched last, which acknowledges everything below; -1 until the first
+    fetch. Times are monotonic seconds.
     """
 
     caught_up_at: float
@@ -26,8 +27,9 @@ class FollowerProgress:
     leader_end_when_fetched: int = -1
 
     def fetched(self, offset: int, broker_epoch: int, leader_end: int, now: float) -> None:
-        """Take a fetch at `offset` into account. A follower is caught up when it has reached the leader's end, or
-        what was the leader's end at its previous fetch (Kafka's `Replica.updateFetchStateOrThrow`)."""
+        """Take a fetch at `offset` into account. A follower is caught up when it has reached the leader's
+        end, or what was the leader's end at its previous fetch (Kafka's
+        `Replica.updateFetchStateOrThrow`)."""
         if offset >= leader_end:
             self.caught_up_at = now
         elif self.leader_end_when_fetched >= 0 and offset >= self.leader_end_when_fetched:
@@ -41,7 +43,16 @@ class FollowerProgress:
 class Leader:
     """The role of the replica that clients write to. `start_offset` is the log end when its epoch began."""
 
-    __slots__ = ("broker_epochs", "epoch", "followers", "isr", "local_id", "replicas", "retry_isr_at", "start_offset")
+    __slots__ = (
+        "broker_epochs",
+        "epoch",
+        "followers",
+        "isr",
+        "local_id",
+        "replicas",
+        "retry_isr_at",
+        "start_offset",
+    )
 
     def __init__(
         self, local_id: int, epoch: int, start_offset: int, isr: CommittedIsr, broker_epochs: BrokerEpochs
@@ -97,9 +108,9 @@ class Leader:
         return follower.end_offset >= local_end or now - follower.caught_up_at <= lag
 
     def proposes_to_add(self, broker: int, high_watermark: int, now: float) -> bool:
-        """Move to PendingExpand if `broker` may join: it has the whole committed log and has reached the start of
-        this leader's epoch (KIP-320's model: expansion rule), and is alive under the epoch it fetched with
-        (KIP-841, KIP-903)."""
+        """Move to PendingExpand if `broker` may join: it has the whole committed log and has reached the
+        start of this leader's epoch (KIP-320's model: expansion rule), and is alive under the epoch it
+        fetched with (KIP-841, KIP-903)."""
         isr = self.isr
         if not isinstance(isr, CommittedIsr) or broker in isr.members or now < self.retry_isr_at:
             return False
@@ -112,22 +123,27 @@ class Leader:
         return True
 
     def proposes_to_remove(self, local_end: int, now: float, lag: float) -> bool:
-        """Move to PendingShrink if members have not been caught up for `lag` seconds (replica.lag.time.max.ms)."""
+        """Move to PendingShrink if members have not been caught up for `lag` seconds
+        (replica.lag.time.max.ms)."""
         isr = self.isr
         if not isinstance(isr, CommittedIsr) or now < self.retry_isr_at:
             return False
         behind = frozenset(
             broker
             for broker in isr.members
-            if broker in self.followers and not self._is_caught_up(self.followers[broker], local_end, now, lag)
+            if broker in self.followers
+            and not self._is_caught_up(self.followers[broker], local_end, now, lag)
         )
         if not behind:
             return False
         self.isr = PendingShrink(isr, behind)
         return True
 
-    def members_with_epochs(self, members: frozenset[int], local_broker_epoch: int) -> tuple[tuple[int, int], ...]:
-        """`members` as (broker id, broker epoch), the epoch being that of the incarnation that did the fetching."""
+    def members_with_epochs(
+        self, members: frozenset[int], local_broker_epoch: int
+    ) -> tuple[tuple[int, int], ...]:
+        """`members` as (broker id, broker epoch), the epoch being that of the incarnation that did the
+        fetching."""
         return tuple(
             (broker, local_broker_epoch if broker == self.local_id else self.followers[broker].broker_epoch)
             for broker in sorted(members)

@@ -1,7 +1,8 @@
-"""One replica of one partition: its role, its high watermark, and every rule about who may read and write when.
+"""One replica of one partition: its role, its high watermark, and every rule about who may read and write
+when.
 
-Synchronous and without a clock: events come in with `now` (monotonic seconds), effects are visible at once in the
-log, in `Outbox` (what the shell has to do) and through `Acknowledgement` and `Watcher` (who waits).
+Synchronous and without a clock: events come in with `now` (monotonic seconds), effects are visible at once
+in the log, in `Outbox` (what the shell has to do) and through `Acknowledgement` and `Watcher` (who waits).
 """
 
 from __future__ import annotations
@@ -29,12 +30,13 @@ class ReplicationSettings:
     min_insync_replicas: int = 1
     replica_lag_time_max: float = 30.0
     sync_before_acknowledging: bool = False
-    """flush.messages=1: nothing counts as held before it is synced, so that acknowledged records survive a power
-    cut of every replica."""
+    """flush.messages=1: nothing counts as held before it is synced, so that acknowledged records survive a
+    power cut of every replica."""
 
 
 class Outbox:
-    """What partitions want of their shell: ISR changes to send, logs to sync. `wake` is called when it fills."""
+    """What partitions want of their shell: ISR changes to send, logs to sync. `wake` is called when it
+    fills."""
 
     def __init__(self, wake: Callable[[], None]) -> None:
         self.isr_changes: dict[Partition, None] = {}
@@ -112,7 +114,7 @@ class Partition:
             raise KafkaError(ErrorCode.FENCED_LEADER_EPOCH)
         raise KafkaError(ErrorCode.UNKNOWN_LEADER_EPOCH)
 
-    # -- roles ------------------------------------------------------------------------------------------------
+    # -- roles ------------------------------------------------------------------------------------
 
     def update(self, image: PartitionImage, broker_epochs: BrokerEpochs, now: float) -> None:
         """Take the role that the metadata gives this replica. A stale image changes nothing."""
@@ -150,7 +152,7 @@ class Partition:
         self._notify()
 
     def close(self) -> None:
-        """The replica leaves this broker: whoever waits is told. The log is closed or deleted by its owner."""
+        """The replica leaves this broker: whoever waits is told. The log is its owner's to close."""
         self._step_down(Offline(self.role.epoch))
         self._notify()
 
@@ -159,13 +161,14 @@ class Partition:
             for watcher in tuple(self.watchers):
                 watcher.notify(self)
 
-    # -- the leader: clients ----------------------------------------------------------------------------------
+    # -- the leader: clients ----------------------------------------------------------------------
 
     def append(self, records: memoryview | bytes, required_acks: int, now: float, now_ms: int) -> Append:
-        """Append one batch of a producer. With `required_acks` -1 the ISR must have min.insync.replicas members.
+        """Append one batch of a producer. With `required_acks` -1 the ISR must have min.insync.replicas
+        members.
 
-        Raises KafkaError (NOT_LEADER_OR_FOLLOWER, NOT_ENOUGH_REPLICAS, and what `Log.append_as_leader` raises)
-        and StorageError.
+        Raises KafkaError (NOT_LEADER_OR_FOLLOWER, NOT_ENOUGH_REPLICAS, and what `Log.append_as_leader`
+        raises) and StorageError.
         """
         leader = self.leads()
         if required_acks == -1 and self._is_under_min_isr(leader):
@@ -199,7 +202,8 @@ class Partition:
     ) -> ClientRead:
         """Read for a consumer: nothing at or above the high watermark, or the last stable offset.
 
-        Raises KafkaError NOT_LEADER_OR_FOLLOWER, FENCED_LEADER_EPOCH, UNKNOWN_LEADER_EPOCH, OFFSET_OUT_OF_RANGE.
+        Raises KafkaError NOT_LEADER_OR_FOLLOWER, FENCED_LEADER_EPOCH, UNKNOWN_LEADER_EPOCH,
+        OFFSET_OUT_OF_RANGE.
         """
         self.leads()
         if claimed_epoch != -1:
@@ -217,24 +221,31 @@ class Partition:
         return ClientRead(records, self.high_watermark, stable, start, aborted)
 
     def latest_offset(self, *, read_committed: bool, claimed_epoch: int = -1) -> int:
-        """The end that a consumer sees. OFFSET_NOT_AVAILABLE until the high watermark of a new leader has reached
-        the start of its epoch: an older leader may have shown more (KIP-207)."""
+        """The end that a consumer sees. OFFSET_NOT_AVAILABLE until the high watermark of a new leader has
+        reached the start of its epoch: an older leader may have shown more (KIP-207)."""
         leader = self.leads()
         self.check_epoch(claimed_epoch)
         if self.high_watermark < leader.start_offset:
             raise KafkaError(ErrorCode.OFFSET_NOT_AVAILABLE)
         return self.log.last_stable_offset(self.high_watermark) if read_committed else self.high_watermark
 
-    # -- the leader: followers and the controller -------------------------------------------------------------
+    # -- the leader: followers and the controller -------------------------------------------------
 
     def fetched_by(
-        self, follower_id: int, broker_epoch: int, claimed_epoch: int, offset: int, last_epoch: int, now: float
+        self,
+        follower_id: int,
+        broker_epoch: int,
+        claimed_epoch: int,
+        offset: int,
+        last_epoch: int,
+        now: float,
     ) -> EpochEnd | None:
         """Take a follower's fetch at `offset` as its acknowledgement of all below.
 
-        Returns None, or where the follower's log parted from ours (KIP-595's diverging epoch): then nothing is
-        acknowledged and it has to truncate first. Raises KafkaError NOT_LEADER_OR_FOLLOWER (also for one that is
-        no replica or is an older incarnation), FENCED_LEADER_EPOCH, UNKNOWN_LEADER_EPOCH, OFFSET_OUT_OF_RANGE.
+        Returns None, or where the follower's log parted from ours (KIP-595's diverging epoch): then nothing
+        is acknowledged and it has to truncate first. Raises KafkaError NOT_LEADER_OR_FOLLOWER (also for one
+        that is no replica or is an older incarnation), FENCED_LEADER_EPOCH, UNKNOWN_LEADER_EPOCH,
+        OFFSET_OUT_OF_RANGE.
         """
         leader = self.leads()
         if claimed_epoch != leader.epoch:
@@ -329,7 +340,8 @@ class Partition:
             self._advance(self.role, now)
 
     def held_end(self) -> int:
-        """The end of what this replica may vouch for: all of its log, or what is synced where that is asked."""
+        """The end of what this replica may vouch for: all of its log, or what is synced where that is
+        asked."""
         if self.settings.sync_before_acknowledging:
             return min(self.log.recovery_point, self.log.end_offset)
         return self.log.end_offset
@@ -339,7 +351,8 @@ class Partition:
         return len(leader.isr.committed.members) < wanted
 
     def _advance(self, leader: Leader, now: float) -> None:
-        # KIP-966: under min.insync.replicas nothing commits, so that an eligible leader replica misses nothing.
+        # KIP-966: under min.insync.replicas nothing commits, so that an eligible leader replica misses
+        # nothing.
         if self._is_under_min_isr(leader):
             return
         end = leader.committed_end(self.held_end(), now, self.settings.replica_lag_time_max)
@@ -350,7 +363,7 @@ class Partition:
             self.acknowledgements.release(self, end, ErrorCode.NONE)
         self._notify()
 
-    # -- the follower -----------------------------------------------------------------------------------------
+    # -- the follower -----------------------------------------------------------------------------
 
     def follows(self, leader_id: int, epoch: int) -> bool:
         """Whether an answer from that leader in that epoch still concerns this replica."""

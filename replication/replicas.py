@@ -85,11 +85,11 @@ class Replicas:
         broker = self._image.brokers.get(broker_id)
         return broker.epoch if broker is not None and broker.active else None
 
-    # -- metadata ---------------------------------------------------------------------------------------------
+    # -- metadata ---------------------------------------------------------------------------------
 
     def apply(self, image: MetadataImage, now: float) -> None:
-        """Become what `image` says. Logs are opened before roles change, so that a client that is told of a leader
-        finds it ready. Raises StorageError."""
+        """Become what `image` says. Logs are opened before roles change, so that a client that is told of a
+        leader finds it ready. Raises StorageError."""
         old, self._image = self._image, image
         delta = MetadataDelta(old, image)
         changes = changes_for(delta, self.local_id)
@@ -157,7 +157,7 @@ class Replicas:
             partition.log.config = self._settings.log_config(image, partition.topic)
             partition.settings = self._settings.replication_settings(image, partition.topic)
 
-    # -- time and durability ----------------------------------------------------------------------------------
+    # -- time and durability ----------------------------------------------------------------------
 
     def tick(self, now: float) -> None:
         """Let every partition look at its deadlines."""

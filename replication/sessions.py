@@ -1,7 +1,7 @@
 """The leader's side of replica fetches: one incremental session for each follower (KIP-227).
 
-A session remembers what its follower asked for, hears from the partitions that have news, and looks only at those:
-a broker with thousands of idle partitions does nothing for them.
+A session remembers what its follower asked for, hears from the partitions that have news, and looks only at
+those: a broker with thousands of idle partitions does nothing for them.
 """
 
 from __future__ import annotations
@@ -123,8 +123,8 @@ class ReplicaSession:
         self._news.pop(key, None)
 
     def collect(self, max_bytes: int) -> tuple[ReplicaFetchReply, list[LogSlice]] | None:
-        """The answer if there is anything to say, else None. Records of up to about `max_bytes` in all; partitions
-        that did not fit come first the next time."""
+        """The answer if there is anything to say, else None. Records of up to about `max_bytes` in all;
+        partitions that did not fit come first the next time."""
         entries = self._errors
         self._errors = []
         slices: list[LogSlice] = []

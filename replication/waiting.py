@@ -30,7 +30,8 @@ class _Wait(NamedTuple):
 
 
 class Acknowledgements:
-    """Produce requests in the order of their appends, so that the high watermark releases them from the front."""
+    """Produce requests in the order of their appends, so that the high watermark releases them from the
+    front."""
 
     __slots__ = ("_waits",)
 
@@ -41,7 +42,7 @@ class Acknowledgements:
         return len(self._waits)
 
     def add(self, offset: int, deadline: float, waiter: Acknowledgement) -> None:
-        """Wait until the high watermark is at least `offset`, at most until `deadline` (monotonic seconds)."""
+        """Wait until the high watermark is at least `offset`, or `deadline` (monotonic seconds) is over."""
         self._waits.append(_Wait(offset, deadline, waiter))
 
     def release(self, partition: Partition, high_watermark: int, error: ErrorCode) -> None:

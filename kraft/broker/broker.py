@@ -1,4 +1,5 @@
-"""One broker, put together: what listens, what follows, what leads, and in which order it comes up and goes down."""
+"""One broker, put together: what listens, what follows, what leads, and in which order it comes up and goes
+down."""
 
 from __future__ import annotations
 
@@ -43,19 +44,27 @@ TICK_INTERVAL = 0.1
 """Seconds between two looks at partitions' deadlines."""
 STALL_BOUND = 1.0
 STALL_REST = 10.0
-"""Seconds: a write or sync that takes longer than the bound makes the broker rest from leading for so long."""
+"""Seconds: a write or sync that takes longer than the bound makes the broker rest from leading for so long.
+"""
 
 
 @dataclass(frozen=True, slots=True)
 class BrokerIdentity:
-    """Who this broker is and where it is reached. The first endpoint is the one that listens."""
+    """Who this broker is. `listener` names the listener whose addresses its clients are given."""
 
     node_id: int
     cluster_id: str
     incarnation: UUID
+    listener: str
+    rack: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class BrokerAddresses:
+    """Where a broker is reached, once its ports are bound."""
+
     endpoints: tuple[Endpoint, ...]
     node_endpoint: NodeEndpoint
-    rack: str | None
 
 
 class Broker:
@@ -120,7 +129,7 @@ class Broker:
         )
         self._feed = MetadataFeed(controllers, self._image_arrived, self._leader_changed)
         self._lifecycle = BrokerLifecycle(
-            self._registration(),
+            self._identity.node_id,
             self.controller,
             HeartbeatSettings(
                 interval=configuration.seconds("broker.heartbeat.interval.ms"),
@@ -131,14 +140,14 @@ class Broker:
         )
         self.listener = Listener(self._dispatcher(), self._connection_limits())
 
-    def _registration(self) -> RegisterBroker:
+    def _registration(self, addresses: BrokerAddresses) -> RegisterBroker:
         identity = self._identity
         return RegisterBroker(
             broker_id=identity.node_id,
             incarnation_id=identity.incarnation,
             cluster_id=identity.cluster_id,
-            endpoints=identity.endpoints,
-            node_endpoint=identity.node_endpoint,
+            endpoints=addresses.endpoints,
+            node_endpoint=addresses.node_endpoint,
             rack=identity.rack,
             previous_broker_epoch=self._directories.clean_epoch,
         )
@@ -154,7 +163,7 @@ class Broker:
         context = BrokerContext(
             node_id=self._identity.node_id,
             cluster_id=self._identity.cluster_id,
-            listener=self._identity.endpoints[0].listener,
+            listener=self._identity.listener,
             clock=self._clock,
             configuration=self._configuration,
             metadata=self.metadata,
@@ -180,16 +189,21 @@ class Broker:
         server.handle(FETCH, self._fetch_server.fetch)
         server.handle_notify(NUDGE, self._fetch_server.nudge)
 
-    # -- up and down ------------------------------------------------------------------------------------------
+    @property
+    def serving(self) -> bool:
+        """Whether clients may connect and the controller lets this broker lead."""
+        return self._lifecycle.unfenced.is_set()
 
-    async def run(self, started: Callable[[], None]) -> None:
+    # -- up and down ------------------------------------------------------------------------------
+
+    async def run(self, addresses: BrokerAddresses, started: Callable[[], None]) -> None:
         """Register, catch up, serve; until cancelled. `started` is called when clients may connect."""
         async with asyncio.TaskGroup() as group:
             group.create_task(self._followers.run())
             group.create_task(self._isr_updates.run())
             group.create_task(self._durability.run())
             group.create_task(self._feed.run())
-            self._registered_epoch = await self._lifecycle.register()
+            self._registered_epoch = await self._lifecycle.register(self._registration(addresses))
             self._apply_latest()
             group.create_task(self._lifecycle.run())
             group.create_task(self._tick())
@@ -210,7 +224,7 @@ class Broker:
         await self._durability.sync(self.replicas)
         self._directories.close(self.replicas, self._registered_epoch)
 
-    # -- events -----------------------------------------------------------------------------------------------
+    # -- events -----------------------------------------------------------------------------------
 
     def _image_arrived(self, image: MetadataImage) -> None:
         self._latest = image
@@ -227,7 +241,7 @@ class Broker:
         self.replicas.apply(image, self._clock.monotonic())
         self.metadata.publish(image)
         if first:
-            self._directories.forget_strays(self.replicas)
+            self._directories.set_strays_aside()
             self._lifecycle.nudge()
 
     def _meet(self, image: MetadataImage) -> None:

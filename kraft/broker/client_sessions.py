@@ -1,8 +1,9 @@
-"""Incremental fetch sessions of clients (KIP-227): what a consumer asked for last time need not be said again.
+"""Incremental fetch sessions of clients (KIP-227): what a consumer asked for last time need not be said
+again.
 
-A session is identified by its id and counts its requests by epoch: 0 opens one, -1 closes it, anything else has to be
-the next number. A bounded number is kept; when it is reached the one that was idle longest goes, and its client begins
-anew. `max_sessions` of 0 answers every fetch in full, with session id 0.
+A session is identified by its id and counts its requests by epoch: 0 opens one, -1 closes it, anything else
+has to be the next number. A bounded number is kept; when it is reached the one that was idle longest goes,
+and its client begins anew. `max_sessions` of 0 answers every fetch in full, with session id 0.
 """
 
 from __future__ import annotations
@@ -19,7 +20,8 @@ _LAST_EPOCH = 2**31 - 1
 
 
 class ClientSession:
-    """What one consumer wants and what it was told last. Session id 0 is no session: everything is answered."""
+    """What one consumer wants and what it was told last. Session id 0 is no session: everything is
+    answered."""
 
     def __init__(self, session_id: int, partitions: Sequence[FetchPartition]) -> None:
         self.session_id = session_id

@@ -1,4 +1,5 @@
-"""What the configuration says, in the parts' own terms: the node's file below, dynamic values from the metadata above."""
+"""What the configuration says, in the parts' own terms: the node's file below, dynamic values from the
+metadata above."""
 
 from __future__ import annotations
 

@@ -7,10 +7,14 @@ import socket
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, cast
 
+from kafkawire.errors import KafkaError
 from kafkawire.frames import FrameError, FrameReader
 from kraft.broker.outgoing import Outgoing, Segment
+from kraft.events import Events
+
+_EVENTS = Events("listener")
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +27,7 @@ class ConnectionLimits:
 
 
 class Dispatch(Protocol):
-    """What a connection does with a frame: answer at once, later through `Connection.defer`, or not at all."""
+    """What a connection does with a frame: answer at once, later (`Connection.defer`), or not at all."""
 
     def __call__(self, connection: Connection, frame: memoryview) -> Sequence[Segment] | None: ...
 
@@ -52,7 +56,9 @@ class Reply:
 class Connection(asyncio.BufferedProtocol):
     """The protocol of one accepted socket."""
 
-    def __init__(self, dispatch: Dispatch, limits: ConnectionLimits, open_connections: set[Connection]) -> None:
+    def __init__(
+        self, dispatch: Dispatch, limits: ConnectionLimits, open_connections: set[Connection]
+    ) -> None:
         self._dispatch = dispatch
         self._limits = limits
         self._open_connections = open_connections
@@ -68,13 +74,13 @@ class Connection(asyncio.BufferedProtocol):
         self.client_software: tuple[str, str] = ("unknown", "unknown")
         self.last_active = 0.0
 
-    # -- asyncio ----------------------------------------------------------------------------------------------
+    # -- asyncio ----------------------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        # Not an isinstance: uvloop's transports have the methods but not the base class.
+        self._transport = cast("asyncio.Transport", transport)
         self._loop = asyncio.get_running_loop()
-        self._outgoing = Outgoing(transport, self._drained)
+        self._outgoing = Outgoing(self._transport, self._drained)
         sock = transport.get_extra_info("socket")
         if sock is not None:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -84,7 +90,7 @@ class Connection(asyncio.BufferedProtocol):
         self.last_active = self._loop.time()
         self._open_connections.add(self)
 
-    def connection_lost(self, exc: BaseException | None) -> None:
+    def connection_lost(self, exc: BaseException | None) -> None:  # noqa: ARG002 - asyncio calls it so
         self.closed = True
         self._open_connections.discard(self)
         self._waiting.clear()
@@ -104,7 +110,7 @@ class Connection(asyncio.BufferedProtocol):
     def resume_writing(self) -> None:
         self._outgoing.resume()
 
-    # -- requests ---------------------------------------------------------------------------------------------
+    # -- requests ---------------------------------------------------------------------------------
 
     def defer(self, *, hold: bool) -> Reply:
         """Called by a handler that answers later. With `hold` no further request is begun until it has."""
@@ -121,7 +127,11 @@ class Connection(asyncio.BufferedProtocol):
 
     def refuse(self, error: KafkaError) -> None:
         """The client sent what is no request: close, as Kafka does, since nothing after it can be trusted."""
-        log.info("connection.refused", peer=f"{self.peer[0]}:{self.peer[1]}", reason=error.message or error.code.name)
+        _EVENTS.info(
+            "connection.refused",
+            peer=f"{self.peer[0]}:{self.peer[1]}",
+            reason=error.message or error.code.name,
+        )
         self.close()
 
     def idle_since(self) -> float:
@@ -146,7 +156,7 @@ class Connection(asyncio.BufferedProtocol):
                 if answer is not None:
                     self._answer(answer)
         except FrameError as error:
-            log.warning("connection.bad_frame", peer=f"{self.peer[0]}:{self.peer[1]}", reason=str(error))
+            _EVENTS.warning("connection.bad_frame", peer=f"{self.peer[0]}:{self.peer[1]}", reason=str(error))
             self._transport.abort()
             return
         finally:

@@ -1,4 +1,5 @@
-"""What the handlers of one broker share. Values and narrow parts, so that a handler says what it needs of whom."""
+"""What the handlers of one broker share. Values and narrow parts, so that a handler says what it needs of
+whom."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""How a broker reaches the active controller: finds it, follows it when it moves, asks again when it is gone."""
+"""How a broker reaches the active controller: finds it, follows it when it moves, asks again when it is
+gone."""
 
 from __future__ import annotations
 
@@ -16,6 +17,7 @@ from metadata.serde import from_wire, to_wire
 RETRY_PAUSE = 0.02
 """Seconds between two rounds through the controllers while none of them is active."""
 
+
 class ControllerChannel:
     """Calls to whoever is the active controller. `peers` are all controllers of the quorum.
 
@@ -31,8 +33,9 @@ class ControllerChannel:
     async def call(self, command: Command, timeout: float) -> Reply:
         """Ask the active controller, for `timeout` seconds at most, wherever it may move in that time.
 
-        A command whose answer was lost is sent again, so that it may be done twice: the controller's checks tell.
-        Raises KafkaError: what the controller answered, or REQUEST_TIMED_OUT when none was active in time.
+        A command whose answer was lost is sent again, so that it may be done twice: the controller's checks
+        tell. Raises KafkaError: what the controller answered, or REQUEST_TIMED_OUT when none was active in
+        time.
         """
         spec = COMMANDS[type(command).__name__]
         value = await self._ask(COMMAND_PREFIX + spec.name, to_wire(command), timeout)

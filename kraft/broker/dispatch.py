@@ -11,15 +11,15 @@ from typing import Any
 from kafkawire.apis import APIS, Api, ApiKey
 from kafkawire.errors import ErrorCode, KafkaError
 from kafkawire.headers import RequestHeader, parse_request_header
-from kafkawire.messages import decode_request, encode_response
+from kafkawire.messages import decode_request, encode_response, response_class
 from kraft.broker.connection import Connection, Reply
 from kraft.broker.outgoing import Segment
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One request as a handler sees it. `body` is a view into the connection's buffer: it is gone when the handler
-    returns or awaits."""
+    """One request as a handler sees it. `body` is a view into the connection's buffer: it is gone when the
+    handler returns or awaits."""
 
     connection: Connection
     header: RequestHeader
@@ -54,18 +54,13 @@ class Dispatcher:
         self._tasks: set[asyncio.Task[None]] = set()
 
     def __call__(self, connection: Connection, frame: memoryview) -> Sequence[Segment] | None:
-        """Answer one frame (see `Dispatch`). A frame that is no request closes its connection, as Kafka does."""
+        """Answer one frame (see `Dispatch`). A frame that is no request closes its connection, as Kafka
+        does."""
         try:
             header = parse_request_header(frame)
-            api = APIS.get(header.api_key)  # type: ignore[call-overload]
-            if api is None:
-                raise KafkaError(ErrorCode.UNSUPPORTED_VERSION, f"unknown API key {header.api_key}")
-            if not api.accepts(header.api_version):
-                if api.key is ApiKey.API_VERSIONS:
-                    return [_unsupported_api_versions(header.correlation_id)]
-                raise KafkaError(
-                    ErrorCode.UNSUPPORTED_VERSION, f"{api.name} version {header.api_version} is not supported"
-                )
+            api = APIS.get(header.api_key)
+            if api is None or not api.accepts(header.api_version):
+                return self._refuse_version(connection, api, header)
             request = Request(connection, header, frame[header.body :])
             frame_handler = self._frame_handlers.get(api.key)
             if frame_handler is not None:
@@ -75,6 +70,17 @@ class Dispatcher:
             connection.refuse(error)
             return None
         return self._handle_message(api, request, message)
+
+    def _refuse_version(
+        self, connection: Connection, api: Api | None, header: RequestHeader
+    ) -> Sequence[Segment] | None:
+        if api is not None and api.key is ApiKey.API_VERSIONS:
+            return [_unsupported_api_versions(header.correlation_id)]
+        name = f"API key {header.api_key}" if api is None else api.name
+        connection.refuse(
+            KafkaError(ErrorCode.UNSUPPORTED_VERSION, f"{name} version {header.api_version} is not served")
+        )
+        return None
 
     def _handle_message(self, api: Api, request: Request, message: Any) -> Sequence[Segment] | None:
         result = self._message_handlers[api.key](request, message)
@@ -106,10 +112,9 @@ class Dispatcher:
 
 
 def _unsupported_api_versions(correlation_id: int) -> bytes:
-    """The one answer that every client understands: version 0, error 35, and the range of ApiVersions itself."""
+    """The one answer that every client understands: version 0, error 35, and the range of ApiVersions
+    itself."""
     api = APIS[ApiKey.API_VERSIONS]
-    from kafkawire.messages import response_class
-
     response = response_class(ApiKey.API_VERSIONS)
     return encode_response(
         ApiKey.API_VERSIONS,

@@ -1,8 +1,8 @@
 """What has to reach the disk, and when: group syncs, checkpoints, and the deleting of what is old.
 
-Records are written to the page cache as they come, which survives the death of the process. Syncs happen in a thread, one
-at a time: what gathers meanwhile shares the next one. A sync that fails is final: what the kernel still has of the file
-cannot be trusted, so the node stops and recovers (Rebello et al., ATC'20).
+Records are written to the page cache as they come, which survives the death of the process. Syncs happen in
+a thread, one at a time: what gathers meanwhile shares the next one. A sync that fails is final: what the
+kernel still has of the file cannot be trusted, so the node stops and recovers (Rebello et al., ATC'20).
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from kraft.broker.log_directories import LogDirectories
 from kraft.broker.stalls import StallDetector
 from kraft.clock import Clock
 from kraft.events import Events
-from logstore.storage import File, StorageError
+from logstore.storage import StorageError, Syncable
 from replication.fetcher import LeaderFetcher
 from replication.partition import Outbox, Partition
 from replication.replicas import Replicas
@@ -104,7 +104,11 @@ class Durability:
 
     async def _flush_closed_segments(self) -> None:
         """Sync what lies below the active segments, so that a restart need not check it again."""
-        stale = [partition for partition in self._replicas if partition.log.has_unsynced_closed_segments]
+        stale = [
+            partition
+            for partition in self._replicas
+            if partition.log.segment_count > 1 and partition.log.recovery_point < partition.log.end_offset
+        ]
         if stale:
             await self.sync(stale)
         self._directories.checkpoint_recovery_points(self._replicas)
@@ -126,6 +130,6 @@ class Durability:
         await asyncio.to_thread(self._directories.remove_deleted)
 
 
-def _sync_all(files: Iterable[File]) -> None:
+def _sync_all(files: Iterable[Syncable]) -> None:
     for file in files:
         file.sync()

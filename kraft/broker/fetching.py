@@ -1,4 +1,5 @@
-"""Replica fetches as they travel: one loop for each leader that we follow, one waiting answer for each follower."""
+"""Replica fetches as they travel: one loop for each leader that we follow, one waiting answer for each
+follower."""
 
 from __future__ import annotations
 
@@ -27,8 +28,8 @@ NUDGE = "replica.nudge"
 """A follower has something new to ask: its waiting fetch is to be answered at once, if only with nothing."""
 
 BULK_FROM = 256 * 1024
-"""When the last answer had this many bytes, the next is fetched by a request of its own, which the kernel serves from
-the file. Smaller ones cost less on the link."""
+"""When the last answer had this many bytes, the next is fetched by a request of its own, which the kernel
+serves from the file. Smaller ones cost less on the link."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +138,8 @@ class FetchServer:
         self._waits: dict[int, _Wait] = {}
 
     def fetch(self, link: Link, value: Any) -> Reply | asyncio.Future[Reply]:
-        """Handle `FETCH`: answer at once if there is anything to send, else when there is or the wait is over."""
+        """Handle `FETCH`: answer at once if there is anything to send, else when there is or the wait is
+        over."""
         request = ReplicaFetch.from_wire(value)
         if request.replica_id != link.peer_id:
             raise KafkaError(ErrorCode.INVALID_REQUEST, "a replica fetch in another node's name")
@@ -154,7 +156,7 @@ class FetchServer:
         self._waits[request.replica_id] = wait
         return wait.future
 
-    def nudge(self, link: Link, value: Any) -> None:
+    def nudge(self, link: Link, value: Any) -> None:  # noqa: ARG002 - there is nothing to say
         """Handle `NUDGE`."""
         wait = self._waits.pop(link.peer_id, None)
         if wait is not None:
@@ -207,7 +209,7 @@ class _Wait:
         elif not only_if_any:
             self.future.set_result(_nothing(self._session))
 
-    def _done(self, future: asyncio.Future[Reply]) -> None:
+    def _done(self, future: asyncio.Future[Reply]) -> None:  # noqa: ARG002 - it is `self.future`
         self._timer.cancel()
         if self._session.wake == self._wake:
             self._session.wake = None

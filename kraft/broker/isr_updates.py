@@ -70,8 +70,8 @@ class IsrUpdates:
             reply = await self._controller.call(command, TIMEOUT)
             assert isinstance(reply, AlterPartitionReply)
         except KafkaError as error:
-            # It may or may not have been done. The pending change stands, and with it the high watermark, until
-            # the metadata or the next answer tells.
+            # It may or may not have been done. The pending change stands, and with it the high watermark,
+            # until the metadata or the next answer tells.
             self._events.warning("isr.unanswered", partitions=len(changes), reason=error.code.name)
             for partition, _ in changes:
                 self._outbox.want_isr_change(partition)

@@ -1,19 +1,18 @@
-"""Tells a client that asked the wrong broker who leads (KIP-951), so that it need not ask for metadata first."""
+"""Tells a client that asked the wrong broker who leads (KIP-951), so that it need not ask for metadata
+first."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
 from kafkawire.errors import ErrorCode
+from kafkawire.produce import NodeEndpoint
 from metadata.image import MetadataImage
 
 _HINTED = frozenset({ErrorCode.NOT_LEADER_OR_FOLLOWER, ErrorCode.FENCED_LEADER_EPOCH})
 
 LeaderHint = tuple[int, int]
 """(leader id, leader epoch)."""
-
-LeaderEndpoint = tuple[int, str, int, str | None]
-"""(broker id, host, port, rack)."""
 
 
 def leader_hint(image: MetadataImage, topic: str, index: int, code: int) -> LeaderHint | None:
@@ -28,12 +27,12 @@ def leader_hint(image: MetadataImage, topic: str, index: int, code: int) -> Lead
 
 def endpoints_of_hints(
     image: MetadataImage, listener: str, hints: Iterable[LeaderHint]
-) -> list[LeaderEndpoint]:
+) -> list[NodeEndpoint]:
     """Where the hinted leaders are reached, each once."""
     endpoints = []
     for broker_id in sorted({broker_id for broker_id, _ in hints}):
         broker = image.brokers.get(broker_id)
         endpoint = broker.endpoint(listener) if broker is not None else None
         if broker is not None and endpoint is not None:
-            endpoints.append((broker_id, endpoint.host, endpoint.port, broker.rack))
+            endpoints.append(NodeEndpoint(broker_id, endpoint.host, endpoint.port, broker.rack))
     return endpoints

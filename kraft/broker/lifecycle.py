@@ -1,7 +1,8 @@
 """A broker's life as the controller sees it: registered, fenced, serving, leaving.
 
-Every process registers under an incarnation of its own and gets an epoch; heartbeats under that epoch keep it alive.
-It serves once the controller has unfenced it, which it does when the broker has caught up with the metadata.
+Every process registers under an incarnation of its own and gets an epoch; heartbeats under that epoch keep
+it alive. It serves once the controller has unfenced it, which it does when the broker has caught up with
+the metadata.
 """
 
 from __future__ import annotations
@@ -36,18 +37,18 @@ class BrokerSupersededError(Exception):
 
 
 class BrokerLifecycle:
-    """`metadata_offset` tells how far this broker has applied the metadata; `wants_fence` whether it had better not
-    lead for now."""
+    """`metadata_offset` tells how far this broker has applied the metadata; `wants_fence` whether it had
+    better not lead for now."""
 
     def __init__(
         self,
-        registration: RegisterBroker,
+        broker_id: int,
         controller: ControllerChannel,
         settings: HeartbeatSettings,
         metadata_offset: Callable[[], int],
         wants_fence: Callable[[], bool],
     ) -> None:
-        self._registration = registration
+        self._broker_id = broker_id
         self._controller = controller
         self._settings = settings
         self._metadata_offset = metadata_offset
@@ -58,14 +59,14 @@ class BrokerLifecycle:
         self.unfenced = asyncio.Event()
         self._events = Events("broker")
 
-    async def register(self) -> int:
+    async def register(self, registration: RegisterBroker) -> int:
         """Register with the active controller, for as long as that takes; returns the broker epoch.
 
         Raises KafkaError for what will not get better by itself (another cluster's id, say).
         """
         while True:
             try:
-                reply = await self._controller.call(self._registration, self._settings.timeout)
+                reply = await self._controller.call(registration, self._settings.timeout)
             except KafkaError as error:
                 if error.code is ErrorCode.DUPLICATE_BROKER_REGISTRATION:
                     self._events.info("broker.waits_for_old_session", reason=error.message)
@@ -91,7 +92,7 @@ class BrokerLifecycle:
             except KafkaError as error:
                 if error.code in (ErrorCode.STALE_BROKER_EPOCH, ErrorCode.BROKER_ID_NOT_REGISTERED):
                     raise BrokerSupersededError(
-                        f"broker {self._registration.broker_id} is registered by another process"
+                        f"broker {self._broker_id} is registered by another process"
                     ) from error
                 self._events.warning("heartbeat.failed", reason=error.message or error.code.name)
                 await asyncio.sleep(_RETRY_PAUSE)
@@ -104,7 +105,7 @@ class BrokerLifecycle:
 
     async def _beat(self) -> None:
         heartbeat = BrokerHeartbeat(
-            self._registration.broker_id,
+            self._broker_id,
             self._controller.broker_epoch,
             self._metadata_offset(),
             want_fence=self._wants_fence(),
@@ -122,7 +123,7 @@ class BrokerLifecycle:
             self.unfenced.set()
 
     async def leave(self, timeout: float) -> bool:
-        """Controlled shutdown: ask that leaderships move first; True if they have within `timeout` seconds."""
+        """Controlled shutdown: ask that leaderships move; True if they have within `timeout` seconds."""
         self._wants_shutdown = True
         self._settings = replace(self._settings, interval=min(self._settings.interval, 0.05))
         self.nudge()

@@ -10,8 +10,8 @@ IDLE_CHECK_INTERVAL = 5.0
 
 
 class Listener:
-    """One listening socket. It is bound early, so that a port in use is noticed at once, and accepts only when the
-    broker may serve."""
+    """One listening socket. It is bound early, so that a port in use is noticed at once, and accepts only
+    when the broker may serve."""
 
     def __init__(self, dispatch: Dispatch, limits: ConnectionLimits) -> None:
         self._dispatch = dispatch

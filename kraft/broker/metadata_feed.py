@@ -61,7 +61,9 @@ class MetadataFeed:
             case {"snapshot": bytes(snapshot)}:
                 self._replace(decode_snapshot(snapshot))
             case {"first_offset": int(first), "records": list(records)}:
-                fresh = [decode_record(record) for record in records[max(0, self._image.next_offset - first) :]]
+                fresh = [
+                    decode_record(record) for record in records[max(0, self._image.next_offset - first) :]
+                ]
                 if fresh:
                     self._replace(self._image.apply(fresh, max(first, self._image.next_offset)))
             case {"leader": leader, "term": int(_)} if leader is None or isinstance(leader, int):

@@ -1,8 +1,9 @@
-"""Bytes on their way to a client: small replies in one write, records straight from the segment file by sendfile.
+"""Bytes on their way to a client: small replies in one write, records straight from the segment file by
+sendfile.
 
-A reply is a list of segments, `bytes` or a `LogSlice`. A slice is sent with `os.sendfile` when nothing is buffered in
-front of it; what the socket does not take at once is continued when it becomes writable. Everything else (buffered
-output, files without a descriptor) falls back to reading and writing.
+A reply is a list of segments, `bytes` or a `LogSlice`. A slice is sent with `os.sendfile` when nothing is
+buffered in front of it; what the socket does not take at once is continued when it becomes writable.
+Everything else (buffered output, files without a descriptor) falls back to reading and writing.
 """
 
 from __future__ import annotations
@@ -102,9 +103,12 @@ class Outgoing:
         target = sock.fileno()
         try:
             while self._sent < segment.size:
-                sent = os.sendfile(target, descriptor, segment.position + self._sent, segment.size - self._sent)
+                sent = os.sendfile(
+                    target, descriptor, segment.position + self._sent, segment.size - self._sent
+                )
                 if sent == 0:
-                    # The file is shorter than the slice: the log was truncated under it. The client tries again.
+                    # The file is shorter than the slice: the log was truncated under it. The client tries
+                    # again.
                     self.abort()
                     return False
                 self._sent += sent
@@ -157,8 +161,8 @@ class Outgoing:
 
 
 def _own_socket(transport: asyncio.Transport) -> socket.socket | None:
-    """A duplicate of the connection's descriptor (event loops refuse watchers on one that a transport owns), or None
-    where the bytes do not go to a plain socket as they are (TLS, a simulated network)."""
+    """A duplicate of the connection's descriptor (event loops refuse watchers on one that a transport
+    owns), or None where the bytes do not go to a plain socket as they are (TLS, a simulated network)."""
     if transport.get_extra_info("sslcontext") is not None:
         return None
     original = transport.get_extra_info("socket")

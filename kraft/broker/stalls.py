@@ -1,7 +1,8 @@
 """Notices a disk that limps: slow enough to hurt everyone, alive enough to keep its heartbeats.
 
-Nobody else can tell: the process answers, so no session expires (Huang et al., "Gray Failure", HotOS '17). A broker
-whose write or sync takes longer than the bound asks to be fenced for a while, so that its leaderships move.
+Nobody else can tell: the process answers, so no session expires (Huang et al., "Gray Failure", HotOS '17).
+A broker whose write or sync takes longer than the bound asks to be fenced for a while, so that its
+leaderships move.
 """
 
 from __future__ import annotations

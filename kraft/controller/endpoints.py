@@ -1,7 +1,8 @@
-"""What a controller answers to other nodes: commands, the metadata feed, the quorum's state; and which broker is there.
+"""What a controller answers to other nodes: commands, the metadata feed, the quorum's state; and which
+broker is there.
 
-A broker's link to the active controller is its sign of life: when it closes the broker is fenced after a short grace
-(`broker.disconnect.grace.ms`), unless it comes back.
+A broker's link to the active controller is its sign of life: when it closes the broker is fenced after a
+short grace (`broker.disconnect.grace.ms`), unless it comes back.
 """
 
 from __future__ import annotations
@@ -47,7 +48,7 @@ class ControllerEndpoints:
         server.handle(DESCRIBE_QUORUM, self._quorum)
         server.handle_stream(METADATA_FEED, self._feed)
 
-    # -- commands ---------------------------------------------------------------------------------------------
+    # -- commands ---------------------------------------------------------------------------------
 
     def _command_handler(self, spec: CommandSpec) -> Callable[[Link, Any], Any]:
         async def handle(link: Link, value: Any) -> Reply:
@@ -65,12 +66,12 @@ class ControllerEndpoints:
 
         return handle
 
-    def _quorum(self, link: Link, value: Any) -> Reply:
+    def _quorum(self, _link: Link, _value: Any) -> Reply:
         if not self._service.active:
             raise self._service.not_active()
         return Reply(to_wire(self._describe_quorum()))
 
-    # -- brokers' links ---------------------------------------------------------------------------------------
+    # -- brokers' links ---------------------------------------------------------------------------
 
     def _associate(self, link: Link, broker_epoch: int) -> None:
         if link.closed or self._broker_epochs.get(link) == broker_epoch:
@@ -102,10 +103,11 @@ class ControllerEndpoints:
         changed, self._changed = self._changed, asyncio.Event()
         changed.set()
 
-    # -- the feed ---------------------------------------------------------------------------------------------
+    # -- the feed ---------------------------------------------------------------------------------
 
-    async def _feed(self, link: Link, value: Any) -> AsyncIterator[Reply]:
-        """Committed batches from offset `value` on, a snapshot first where that is too far back; and who leads."""
+    async def _feed(self, _link: Link, value: Any) -> AsyncIterator[Reply]:
+        """Committed batches from offset `value` on, a snapshot first where that is too far back; and who
+        leads."""
         if not isinstance(value, int) or value < 0:
             raise KafkaError(ErrorCode.INVALID_REQUEST, "a metadata feed begins at an offset")
         offset = value

@@ -1,8 +1,9 @@
 """The controller's shell: commands in, records through the quorum, replies out when they are committed.
 
-While this node leads the quorum a `Controller` decides on a speculative image: the committed one with everything that is
-in flight applied. So a command need not wait for the ones before it; what was decided in one turn of the event loop
-shares one proposal. A proposal names the term and the offset it was decided for, and is void anywhere else.
+While this node leads the quorum a `Controller` decides on a speculative image: the committed one with
+everything that is in flight applied. So a command need not wait for the ones before it; what was decided in
+one turn of the event loop shares one proposal. A proposal names the term and the offset it was decided for,
+and is void anywhere else.
 """
 
 from __future__ import annotations
@@ -18,7 +19,8 @@ from kraft.clock import Clock
 from kraft.events import Events
 from metadata.calls import not_controller
 from metadata.controller.commands import Command, Reply, Tick
-from metadata.controller.controller import Controller, ControllerConfig, Decision
+from metadata.controller.controller import Controller
+from metadata.controller.decision import ControllerConfig, Decision
 from metadata.image import EMPTY_IMAGE, MetadataImage
 from metadata.log import CommittedBatch, Leadership, MetadataLog, Outcome
 from metadata.records import Record
@@ -39,7 +41,7 @@ class _Active:
     term: int
     controller: Controller
     speculative: MetadataImage
-    deciding: list[tuple[Decision, asyncio.Future[Reply]]] = field(default_factory=list)
+    deciding: list[tuple[Decision[Reply], asyncio.Future[Reply]]] = field(default_factory=list)
     in_flight: int = 0
 
 
@@ -61,6 +63,9 @@ class ControllerService:
         self._state: _Active | _Standby = _Standby()
         self._observers: list[Callable[[], None]] = []
         self._batches: deque[CommittedBatch] = deque(maxlen=10_000)
+        self.resigned = asyncio.Event()
+        """Set while this node is not active."""
+        self.resigned.set()
         self._events = Events("controller")
 
     def attach(self, log: MetadataLog) -> None:
@@ -84,7 +89,7 @@ class ControllerService:
             return None
         return [batch for batch in batches if batch.first_offset + len(batch.records) > offset]
 
-    # -- the log ----------------------------------------------------------------------------------------------
+    # -- the log ----------------------------------------------------------------------------------
 
     def on_committed(self, batch: CommittedBatch) -> None:
         """See `MetadataLogListener`."""
@@ -122,10 +127,12 @@ class ControllerService:
         term = self.leadership.term
         controller = Controller(self._config, self.image, term, now, self._rng)
         self._state = _Active(term, controller, self.image)
+        self.resigned.clear()
         self._events.info("controller.active", term=term, offset=self.image.offset)
 
     def _resign(self) -> None:
         state, self._state = self._state, _Standby()
+        self.resigned.set()
         if isinstance(state, _Active):
             self._events.info("controller.resigned", term=state.term)
             for _, future in state.deciding:
@@ -137,13 +144,13 @@ class ControllerService:
         assert self._log is not None
         return not_controller(None if leader_id == self._log.node_id else leader_id)
 
-    # -- commands ---------------------------------------------------------------------------------------------
+    # -- commands ---------------------------------------------------------------------------------
 
     def submit(self, command: Command) -> asyncio.Future[Reply]:
         """Decide at once; the future has the reply when its records are committed.
 
-        It fails with KafkaError NOT_CONTROLLER where another node has to be asked, also when leadership was lost
-        before the commit: the command may then still come into effect.
+        It fails with KafkaError NOT_CONTROLLER where another node has to be asked, also when leadership was
+        lost before the commit: the command may then still come into effect.
         """
         future: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
         state = self._state
@@ -151,7 +158,9 @@ class ControllerService:
             future.set_exception(self.not_active())
             return future
         if state.in_flight >= MAX_IN_FLIGHT:
-            future.set_exception(KafkaError(ErrorCode.THROTTLING_QUOTA_EXCEEDED, "too many commands in flight"))
+            future.set_exception(
+                KafkaError(ErrorCode.THROTTLING_QUOTA_EXCEEDED, "too many commands in flight")
+            )
             return future
         try:
             decision = state.controller.decide(
@@ -163,7 +172,7 @@ class ControllerService:
         self._accept(state, decision, future)
         return future
 
-    def _accept(self, state: _Active, decision: Decision, future: asyncio.Future[Reply]) -> None:
+    def _accept(self, state: _Active, decision: Decision[Reply], future: asyncio.Future[Reply]) -> None:
         if decision.records:
             state.speculative = state.speculative.apply(decision.records, state.speculative.next_offset)
         if not state.deciding:
@@ -187,7 +196,7 @@ class ControllerService:
             offset += size
 
     def _propose_share(
-        self, state: _Active, offset: int, share: Sequence[tuple[Decision, asyncio.Future[Reply]]]
+        self, state: _Active, offset: int, share: Sequence[tuple[Decision[Reply], asyncio.Future[Reply]]]
     ) -> None:
         assert self._log is not None
         records: list[Record] = [record for decision, _ in share for record in decision.records]
@@ -206,7 +215,8 @@ class ControllerService:
         if records:
             self._log.propose(state.term, offset, [encode_record(record) for record in records], done)
         else:
-            # A reply that changes nothing still waits for its turn: it may rest on what is in flight before it.
+            # A reply that changes nothing still waits for its turn: it may rest on what is in flight before
+            # it.
             self._after_in_flight(state, done)
 
     def _after_in_flight(self, state: _Active, done: Callable[[Outcome], None]) -> None:
@@ -236,7 +246,7 @@ class ControllerService:
         if self._log.leadership == Leadership(state.term, self._log.node_id):
             self._activate()
 
-    # -- time -------------------------------------------------------------------------------------------------
+    # -- time -------------------------------------------------------------------------------------
 
     async def run(self) -> None:
         """Let the controller look at its deadlines, until cancelled."""

@@ -27,7 +27,8 @@ from kraft.broker.producer_ids import ProducerIds
 
 
 def message_handlers(context: BrokerContext, producer_ids: ProducerIds) -> Mapping[ApiKey, MessageHandler]:
-    """The handlers of requests that are decoded as messages. Produce and Fetch, the hot path, are made apart."""
+    """The handlers of requests that are decoded as messages. Produce and Fetch, the hot path, are made
+    apart."""
     return {
         ApiKey.LIST_OFFSETS: ListOffsetsHandler(context),
         ApiKey.METADATA: MetadataHandler(context),

@@ -1,7 +1,7 @@
 """ApiVersions (key 18): which requests in which versions this broker answers. Versions 0-3.
 
-May come twice on one connection. From version 3 the client says what software it is; a name that is not one is refused
-with INVALID_REQUEST (KIP-511). No features are finalized.
+May come twice on one connection. From version 3 the client says what software it is; a name that is not one
+is refused with INVALID_REQUEST (KIP-511). No features are finalized.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """CreateTopics (key 19): sent on to the controller. Versions 2-7.
 
-The answer leaves when the topics are committed and known here, so that a client which asks this broker next finds them.
+The answer leaves when the topics are committed and known here, so that a client which asks this broker next
+finds them.
 """
 
 from __future__ import annotations
@@ -46,7 +47,9 @@ class CreateTopicsHandler:
             results += await self._create(once, message.validate_only, request_timeout(message.timeout_ms))
         return self._response(throttle_time_ms=0, topics=[self._result(result) for result in results])
 
-    async def _create(self, topics: list[Any], validate_only: bool, timeout: float) -> list[CreateTopicResult]:
+    async def _create(
+        self, topics: list[Any], validate_only: bool, timeout: float
+    ) -> list[CreateTopicResult]:
         command = CreateTopics(tuple(_new_topic(topic) for topic in topics), validate_only)
         try:
             reply = await self._context.controller.call(command, timeout)

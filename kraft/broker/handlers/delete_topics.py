@@ -35,7 +35,9 @@ class DeleteTopicsHandler:
         except KafkaError as error:
             reply = DeleteTopicsReply(
                 tuple(DeleteTopicResult(name, None, error.code, error.message) for name in command.names)
-                + tuple(DeleteTopicResult(None, each, error.code, error.message) for each in command.topic_ids)
+                + tuple(
+                    DeleteTopicResult(None, each, error.code, error.message) for each in command.topic_ids
+                )
             )
         gone = [result.topic_id for result in reply.topics if result.error_code is ErrorCode.NONE]
         await self._context.metadata.wait_until(

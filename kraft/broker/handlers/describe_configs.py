@@ -1,4 +1,5 @@
-"""DescribeConfigs (key 32): configuration of topics and brokers, and where each value comes from. Versions 1-4."""
+"""DescribeConfigs (key 32): configuration of topics and brokers, and where each value comes from. Versions
+1-4."""
 
 from __future__ import annotations
 
@@ -12,7 +13,6 @@ from kraft.broker.context import BrokerContext
 from kraft.broker.dispatch import Request
 from metadata.config_keys import ConfigSource, ResolvedConfig, resolve_broker, resolve_topic
 from metadata.records import ConfigResourceType
-
 
 
 class DescribeConfigsHandler:

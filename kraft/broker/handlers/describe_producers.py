@@ -1,4 +1,5 @@
-"""DescribeProducers (key 61): which idempotent producers a partition's leader remembers. Version 0 (KIP-664)."""
+"""DescribeProducers (key 61): which idempotent producers a partition's leader remembers. Version 0
+(KIP-664)."""
 
 from __future__ import annotations
 
@@ -44,11 +45,13 @@ class DescribeProducersHandler:
         return [
             make.ProducerState(
                 producer_id=producer.producer_id,
-                producer_epoch=producer.producer_epoch,
+                producer_epoch=producer.epoch,
                 last_sequence=producer.last_sequence,
                 last_timestamp=producer.last_timestamp,
                 coordinator_epoch=producer.coordinator_epoch,
-                current_txn_start_offset=producer.current_txn_start_offset,
+                current_txn_start_offset=-1
+                if producer.transaction_start is None
+                else producer.transaction_start,
             )
-            for producer in partition.log.producers.active()
+            for producer in partition.log.producers
         ]

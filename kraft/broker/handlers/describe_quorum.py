@@ -1,4 +1,5 @@
-"""DescribeQuorum (key 55): who votes on the metadata log and how far everyone is. Versions 0-2 (KIP-595, KIP-836).
+"""DescribeQuorum (key 55): who votes on the metadata log and how far everyone is. Versions 0-2 (KIP-595,
+KIP-836).
 
 The active controller knows; it is asked.
 """

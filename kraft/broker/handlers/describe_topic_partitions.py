@@ -1,7 +1,8 @@
-"""DescribeTopicPartitions (key 75): topics in pages, with their eligible leader replicas. Version 0 (KIP-966).
+"""DescribeTopicPartitions (key 75): topics in pages, with their eligible leader replicas. Version 0
+(KIP-966).
 
-Topics come in the order of their names; a cursor says where the next page begins. Empty lists, never null ones, stand
-for no eligible leader replicas: Java's admin client does not survive null.
+Topics come in the order of their names; a cursor says where the next page begins. Empty lists, never null
+ones, stand for no eligible leader replicas: Java's admin client does not survive null.
 """
 
 from __future__ import annotations
@@ -58,7 +59,11 @@ class DescribeTopicPartitionsHandler:
         topic = image.topics.get(name)
         if topic is None:
             code = ErrorCode.UNKNOWN_TOPIC_OR_PARTITION
-            return make(error_code=code, name=name, topic_id=_NO_ID, is_internal=False, partitions=[]), 0, None
+            return (
+                make(error_code=code, name=name, topic_id=_NO_ID, is_internal=False, partitions=[]),
+                0,
+                None,
+            )
         last = min(len(topic.partitions), first + room)
         partitions = [
             self._partition(make, image, index, topic.partitions[index]) for index in range(first, last)

@@ -1,14 +1,15 @@
 """Fetch (key 1): read records for consumers, waiting for them if there are none yet.
 
-Versions 4-12, incremental sessions included (KIP-227). The records go from the segment file to the socket; they are not
-looked at. A fetch that finds less than `min_bytes` waits until there is more, or `max_wait_ms` have passed.
-Followers of this cluster do not come this way: they fetch from node to node.
+Versions 4-12, incremental sessions included (KIP-227). The records go from the segment file to the socket;
+they are not looked at. A fetch that finds less than `min_bytes` waits until there is more, or `max_wait_ms`
+have passed. Followers of this cluster do not come this way: they fetch from node to node.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from typing import cast
 
 from kafkawire.errors import ErrorCode, KafkaError
 from kafkawire.fetch import (
@@ -56,13 +57,14 @@ class FetchHandler:
     def _encode(
         self, version: int, correlation_id: int, results: Sequence[FetchResult], error: int, session_id: int
     ) -> list[Segment]:
-        return encode_fetch_response(
-            version, correlation_id, results, error_code=error, session_id=session_id
+        return cast(
+            "list[Segment]",  # the payloads among them are the slices that we put in
+            encode_fetch_response(version, correlation_id, results, error_code=error, session_id=session_id),
         )
 
     def read_all(self, fetch: FetchRequest, wanted: Sequence[FetchPartition]) -> list[FetchResult]:
-        """Read every partition within the request's and the broker's bounds; the first records found are returned
-        even when they alone are larger (KIP-74)."""
+        """Read every partition within the request's and the broker's bounds; the first records found are
+        returned even when they alone are larger (KIP-74)."""
         room = min(fetch.max_bytes, self._max_bytes)
         at_least_one = True
         results = []

@@ -1,8 +1,8 @@
 """FindCoordinator (key 10): which broker coordinates a group or a transactional id. Versions 0-6.
 
-No coordinator runs yet: the answer is COORDINATOR_NOT_AVAILABLE, as from a Kafka whose `__consumer_offsets` cannot be
-created. Clients that only produce, or assign partitions themselves, never need one; librdkafka wants the API to be
-there before it compresses.
+No coordinator runs yet: the answer is COORDINATOR_NOT_AVAILABLE, as from a Kafka whose `__consumer_offsets`
+cannot be created. Clients that only produce, or assign partitions themselves, never need one; librdkafka
+wants the API to be there before it compresses.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from kraft.broker.dispatch import Request
 _NOT_YET = "consumer groups and transactions are not served yet"
 
 
-def find_coordinator(request: Request, message: Any) -> Any:
+def find_coordinator(_: Request, message: Any) -> Any:
     """The same refusal for each key that was asked for."""
     response = response_class(ApiKey.FIND_COORDINATOR)
     code = ErrorCode.COORDINATOR_NOT_AVAILABLE

@@ -45,7 +45,9 @@ class IncrementalAlterConfigsHandler:
             assert isinstance(reply, IncrementalAlterConfigsReply)
         except KafkaError as error:
             reply = IncrementalAlterConfigsReply(
-                tuple(AlterConfigsResult(each.type, each.name, error.code, error.message) for each in resources)
+                tuple(
+                    AlterConfigsResult(each.type, each.name, error.code, error.message) for each in resources
+                )
             )
         results = [
             self._response.AlterConfigsResourceResponse(

@@ -1,7 +1,7 @@
 """InitProducerId (key 22): an id under which a producer numbers its batches. Versions 0-4.
 
-Ids come in blocks from the controller, so that most answers need nobody else. Transactional ids need a transaction
-coordinator, which does not run yet: COORDINATOR_NOT_AVAILABLE.
+Ids come in blocks from the controller, so that most answers need nobody else. Transactional ids need a
+transaction coordinator, which does not run yet: COORDINATOR_NOT_AVAILABLE.
 """
 
 from __future__ import annotations

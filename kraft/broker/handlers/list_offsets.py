@@ -1,7 +1,8 @@
 """ListOffsets (key 2): where a partition begins and ends, and what offset a time has. Versions 1-11.
 
-Timestamps below zero ask for positions: -1 the end, -2 the start, -3 the record with the largest timestamp (KIP-734),
--4 the local start and -5 the end of tiered storage (KIP-405): without tiers the start, and nothing.
+Timestamps below zero ask for positions: -1 the end, -2 the start, -3 the record with the largest timestamp
+(KIP-734), -4 the local start and -5 the end of tiered storage (KIP-405): without tiers the start, and
+nothing.
 """
 
 from __future__ import annotations
@@ -79,5 +80,7 @@ def _find(partition: Partition, timestamp: int, claimed_epoch: int, read_committ
     if timestamp in (LATEST_TIERED, EARLIEST_PENDING_UPLOAD):
         return _NOTHING
     end = partition.latest_offset(read_committed=read_committed)
-    found = log.max_timestamp(end) if timestamp == MAX_TIMESTAMP else log.offset_for_time(timestamp, up_to=end)
+    found = (
+        log.max_timestamp(end) if timestamp == MAX_TIMESTAMP else log.offset_for_time(timestamp, up_to=end)
+    )
     return _NOTHING if found is None else _Found(found.timestamp, found.offset, found.epoch)

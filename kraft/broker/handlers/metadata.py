@@ -1,7 +1,8 @@
 """Metadata (key 3): brokers, topics, and who leads what. Versions 0-12.
 
-Topics are asked for by name or by id; None asks for all, an empty list for none. With `auto.create.topics.enable` a
-topic that is not there is created first, unless the client forbids it; the answer waits a moment for its leaders.
+Topics are asked for by name or by id; None asks for all, an empty list for none. With
+`auto.create.topics.enable` a topic that is not there is created first, unless the client forbids it; the
+answer waits a moment for its leaders.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from kafkawire.messages import response_class
 from kraft.broker.context import BrokerContext
 from kraft.broker.dispatch import Request
 from metadata.controller.commands import CreateTopics, CreateTopicsReply, NewTopic
+from metadata.controller.topic_names import check_name
 from metadata.image import MetadataImage, PartitionImage, TopicImage
 
 CREATION_TIMEOUT = 5.0
@@ -102,13 +104,7 @@ class MetadataHandler:
         if topic is not None:
             return self._topic(image, topic)
         code = errors.get(asked.name)
-        if code is None:
-            code = (
-                ErrorCode.UNKNOWN_TOPIC_OR_PARTITION
-                if is_valid_topic_name(asked.name)
-                else ErrorCode.INVALID_TOPIC_EXCEPTION
-            )
-        return self._unknown(asked.name, _NO_ID, code)
+        return self._unknown(asked.name, _NO_ID, _why_unknown(asked.name) if code is None else code)
 
     def _unknown(self, name: str | None, topic_id: UUID, code: ErrorCode) -> Any:
         return self._response.MetadataResponseTopic(
@@ -140,6 +136,14 @@ class MetadataHandler:
             isr_nodes=list(partition.isr),
             offline_replicas=offline_replicas(image, partition),
         )
+
+
+def _why_unknown(name: str) -> ErrorCode:
+    try:
+        check_name(name)
+    except KafkaError as error:
+        return error.code
+    return ErrorCode.UNKNOWN_TOPIC_OR_PARTITION
 
 
 def _is_led(image: MetadataImage, name: str) -> bool:

@@ -1,8 +1,9 @@
 """Produce (key 0): append batches to the partitions that this broker leads.
 
-Versions 3-11. acks=0 gets no answer, yet keeps its place in the order; where its append fails the connection is closed,
-since there is no other way to tell. acks=-1 (all) is answered when every in-sync replica has the records, without
-holding back the requests behind it. Answers keep the order of the requests.
+Versions 3-11. acks=0 gets no answer, yet keeps its place in the order; where its append fails the
+connection is closed, since there is no other way to tell. acks=-1 (all) is answered when every in-sync
+replica has the records, without holding back the requests behind it. Answers keep the order of the
+requests.
 """
 
 from __future__ import annotations
@@ -58,9 +59,7 @@ class ProduceHandler:
     ) -> ProduceResult:
         try:
             partition = self._replicas.find(part.topic, part.partition)
-            if part.records is None:
-                raise KafkaError(ErrorCode.INVALID_RECORD, "a produce request without records")
-            appended = partition.append(part.records, acks, now, now_ms)
+            appended = partition.append(part.records or b"", acks, now, now_ms)
         except KafkaError as error:
             return self.failed(part.topic, part.partition, error.code, error.message)
         except StorageError as error:
@@ -101,7 +100,16 @@ class ProduceHandler:
 class _Waiting:
     """One acks=all request on its way: answered when the last of its partitions is (see `Acknowledgement`)."""
 
-    __slots__ = ("_connection", "_correlation_id", "_deadline", "_handler", "_left", "_reply", "_results", "_version")
+    __slots__ = (
+        "_connection",
+        "_correlation_id",
+        "_deadline",
+        "_handler",
+        "_left",
+        "_reply",
+        "_results",
+        "_version",
+    )
 
     def __init__(self, handler: ProduceHandler, request: Request, deadline: float) -> None:
         self._handler = handler

@@ -1,0 +1,196 @@
+"""This broker's log directories: which replica's log lies where, what was checkpointed, how the last
+process ended.
+
+One directory is `topic-partition` with Kafka's files, `partition.metadata` among them, which holds the
+topic's id: a topic that was deleted and created anew is another topic. Deleted logs are renamed
+`….<id>-delete` at once and removed later; what the metadata does not know is set aside as `…-stray` and
+kept, because metadata may be wrong and data cannot be made anew.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import os
+from collections.abc import Iterable, Sequence
+from uuid import UUID
+
+from kraft.clock import Clock
+from kraft.events import Events
+from logstore.checkpoints import (
+    HIGH_WATERMARKS,
+    LOG_STARTS,
+    RECOVERY_POINTS,
+    clean_shutdown_epoch,
+    clear_clean_shutdown,
+    mark_clean_shutdown,
+    read_offsets,
+    write_offsets,
+)
+from logstore.config import LogConfig
+from logstore.log import Log
+from logstore.storage import Storage
+from replication.partition import Partition
+from replication.replicas import Replicas
+
+PARTITION_METADATA = "partition.metadata"
+_DELETED = "-delete"
+_STRAY = "-stray"
+
+
+class LogDirectories:
+    """Implements `replication.replicas.LogHost` over one or several directories. All methods raise
+    StorageError."""
+
+    def __init__(self, storage: Storage, paths: Sequence[str], clock: Clock) -> None:
+        self.paths = tuple(paths)
+        self._storage = storage
+        self._clock = clock
+        self._events = Events("log")
+        self._found: dict[str, str] = {}
+        self._counts = dict.fromkeys(self.paths, 0)
+        self._recovery_points: dict[tuple[str, int], int] = {}
+        self._high_watermarks: dict[tuple[str, int], int] = {}
+        self._log_starts: dict[tuple[str, int], int] = {}
+        self._doomed: list[str] = []
+        self.clean_epoch = -1
+        """The broker epoch of the last process if it ended cleanly in every directory, else -1."""
+        self._clean = True
+        self._load()
+
+    def _load(self) -> None:
+        epochs = []
+        for path in self.paths:
+            epoch = clean_shutdown_epoch(self._storage, path)
+            epochs.append(-1 if epoch is None else epoch)
+            self._clean = self._clean and epoch is not None
+            clear_clean_shutdown(self._storage, path)
+            for table, name in (
+                (self._recovery_points, RECOVERY_POINTS),
+                (self._high_watermarks, HIGH_WATERMARKS),
+                (self._log_starts, LOG_STARTS),
+            ):
+                table.update(read_offsets(self._storage, path, name) or {})
+            for name in self._storage.list(path):
+                if name.endswith(_DELETED):
+                    self._doomed.append(f"{path}/{name}")
+                elif not name.endswith(_STRAY) and self._storage.exists(
+                    f"{path}/{name}/{PARTITION_METADATA}"
+                ):
+                    self._found[name] = path
+                    self._counts[path] += 1
+        self.clean_epoch = epochs[0] if len(set(epochs)) == 1 else -1
+
+    def open(self, topic: str, topic_id: UUID, index: int, config: LogConfig) -> tuple[Log, int]:
+        """See `LogHost`. A new log goes where the fewest are."""
+        name = f"{topic}-{index}"
+        parent = self._found.pop(name, None)
+        if parent is not None and self._topic_id(f"{parent}/{name}") != topic_id:
+            self._set_aside(parent, name)
+            parent = None
+        key = (topic, index)
+        if parent is None:
+            parent = min(self.paths, key=lambda path: self._counts[path])
+            self._counts[parent] += 1
+            directory = f"{parent}/{name}"
+            self._storage.make_directory(directory)
+            self._storage.write_text_atomically(
+                f"{directory}/{PARTITION_METADATA}", f"version: 0\ntopic_id: {_kafka_id(topic_id)}\n"
+            )
+            known: dict[tuple[str, int], int] = {}
+        else:
+            known = self._recovery_points
+        log = Log.open(
+            self._storage,
+            f"{parent}/{name}",
+            config,
+            now_ms=self._clock.wall_ms(),
+            recovery_point=known.get(key, 0),
+            clean=self._clean,
+            log_start=self._log_starts.get(key, 0) if known else 0,
+        )
+        return log, self._high_watermarks.get(key, 0) if known else 0
+
+    def delete(self, log: Log) -> None:
+        """See `LogHost`."""
+        parent, _, name = log.directory.rpartition("/")
+        log.close(clean=False)
+        topic_id = self._topic_id(log.directory)
+        doomed = f"{parent}/{name[:200]}.{topic_id.hex if topic_id else 'unknown'}{_DELETED}"
+        self._storage.rename(log.directory, doomed)
+        self._doomed.append(doomed)
+        self._counts[parent] -= 1
+
+    def remove_deleted(self) -> None:
+        """Remove what was deleted. May take long: call it aside."""
+        while self._doomed:
+            self._storage.remove_directory(self._doomed.pop())
+
+    def set_strays_aside(self) -> None:
+        """The metadata is known now: rename what it does not place here."""
+        for name, parent in tuple(self._found.items()):
+            self._set_aside(parent, name)
+        self._found.clear()
+
+    def _set_aside(self, parent: str, name: str) -> None:
+        stray = f"{parent}/{name}{_STRAY}"
+        self._events.warning("log.stray", directory=f"{parent}/{name}", now=stray)
+        if self._storage.exists(stray):
+            self._storage.remove_directory(stray)
+        self._storage.rename(f"{parent}/{name}", stray)
+        self._counts[parent] -= 1
+
+    def _topic_id(self, directory: str) -> UUID | None:
+        text = self._storage.read_text(f"{directory}/{PARTITION_METADATA}") or ""
+        values = dict(line.partition(": ")[::2] for line in text.splitlines())
+        return _from_kafka_id(values.get("topic_id", ""))
+
+    # -- checkpoints ------------------------------------------------------------------------------
+
+    def checkpoint_high_watermarks(self, partitions: Iterable[Partition]) -> None:
+        """Remember how far every replica knew that records were committed."""
+        for path, here in self._by_path(partitions).items():
+            offsets = {(each.topic, each.index): each.high_watermark for each in here}
+            write_offsets(self._storage, path, HIGH_WATERMARKS, offsets)
+
+    def checkpoint_recovery_points(self, partitions: Iterable[Partition]) -> None:
+        """Remember below what every log is on the disk for good, and where it starts."""
+        for path, here in self._by_path(partitions).items():
+            points = {(each.topic, each.index): each.log.recovery_point for each in here}
+            write_offsets(self._storage, path, RECOVERY_POINTS, points)
+            starts = {(each.topic, each.index): each.log.start_offset for each in here}
+            write_offsets(self._storage, path, LOG_STARTS, starts)
+
+    def _by_path(self, partitions: Iterable[Partition]) -> dict[str, list[Partition]]:
+        by_path: dict[str, list[Partition]] = {path: [] for path in self.paths}
+        for partition in partitions:
+            by_path[partition.log.directory.rpartition("/")[0]].append(partition)
+        return by_path
+
+    def close(self, replicas: Replicas, broker_epoch: int) -> None:
+        """Close every log, which has been synced, and say that it ended well."""
+        self.checkpoint_high_watermarks(replicas)
+        for partition in replicas:
+            partition.log.close(clean=True)
+        self.checkpoint_recovery_points(replicas)
+        for path in self.paths:
+            mark_clean_shutdown(self._storage, path, broker_epoch)
+
+    def space(self, path: str) -> tuple[int, int]:
+        """Total and usable bytes of the volume; -1 where that is not known."""
+        try:
+            status = os.statvfs(path)
+        except OSError:
+            return -1, -1
+        return status.f_blocks * status.f_frsize, status.f_bavail * status.f_frsize
+
+
+def _kafka_id(topic_id: UUID) -> str:
+    return base64.urlsafe_b64encode(topic_id.bytes).decode().rstrip("=")
+
+
+def _from_kafka_id(text: str) -> UUID | None:
+    try:
+        return UUID(bytes=base64.urlsafe_b64decode(text.strip() + "=="))
+    except (ValueError, binascii.Error):
+        return None

@@ -1,0 +1,148 @@
+"""One controller node, put together: the quorum's driver, the controller on top of it, and what others may
+ask of it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import math
+import random
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from kraft.clock import Clock
+from kraft.controller.endpoints import ControllerEndpoints
+from kraft.controller.quorum_links import TransportLinks
+from kraft.controller.service import ControllerService
+from kraft.quorum.config import QuorumConfig
+from kraft.quorum.disk import ThreadDiskWorker
+from kraft.quorum.driver import QuorumDriver
+from kraft.quorum.stored import QuorumStore
+from kraft.transport.client import Peer
+from kraft.transport.server import NodeServer
+from logstore.storage import Storage
+from metadata.calls import QuorumDescription, QuorumReplica
+from metadata.controller.decision import ControllerConfig
+
+MakePeer = Callable[[int, tuple[str, int], Callable[[], None], Callable[[], None]], Peer]
+"""(node id, address, called when the link is up, called when it is down) -> a link, not started."""
+
+
+@dataclass(frozen=True, slots=True)
+class QuorumPlace:
+    """Where this voter stands. `voters` are the addresses of all, this one's among them."""
+
+    quorum: QuorumConfig
+    voters: Mapping[int, tuple[str, int]]
+    directory: str
+
+
+class QuorumMember:
+    """One voter. Create it on the event loop that it lives on."""
+
+    def __init__(
+        self,
+        place: QuorumPlace,
+        controller: ControllerConfig,
+        storage: Storage,
+        clock: Clock,
+        rng: random.Random,
+        make_peer: MakePeer,
+        on_failure: Callable[[BaseException], None],
+    ) -> None:
+        self._place = place
+        self._clock = clock
+        self._links = TransportLinks()
+        self._disk = ThreadDiskWorker()
+        self._store = QuorumStore.open(
+            storage, place.directory, max_entry_bytes=place.quorum.max_entry_bytes, now_ms=clock.wall_ms()
+        )
+        self.service = ControllerService(controller, clock, rng)
+        self.driver = QuorumDriver(
+            place.quorum, self._store, self.service, self._links, self._disk, clock.monotonic, rng
+        )
+        self.driver.on_failure = on_failure
+        self.driver.on_reschedule = self._reschedule
+        self.service.attach(self.driver)
+        self.endpoints = ControllerEndpoints(self.service, self.describe_quorum)
+        self._timer: asyncio.TimerHandle | None = None
+        self._loop = asyncio.get_running_loop()
+        for peer_id in place.quorum.peers:
+            self._links.peers[peer_id] = make_peer(
+                peer_id,
+                place.voters[peer_id],
+                lambda peer_id=peer_id: self._links.opened(peer_id),  # type: ignore[misc]
+                lambda peer_id=peer_id: self._links.closed(peer_id),  # type: ignore[misc]
+            )
+
+    def register(self, server: NodeServer) -> None:
+        """Add what this controller answers."""
+        self._links.register(server)
+        self.endpoints.register(server)
+
+    async def run(self) -> None:
+        """Vote, and lead when elected, until cancelled."""
+        try:
+            self.driver.start()
+            for peer in self._links.peers.values():
+                peer.start()
+            await self.service.run()
+        finally:
+            self.driver.stop()
+            self._cancel_timer()
+
+    async def close(self) -> None:
+        """Close the links and the journal. Call it after `run` has been cancelled."""
+        for peer in self._links.peers.values():
+            await peer.close()
+        await asyncio.to_thread(self._disk.close)
+        self._store.close()
+
+    async def hand_over(self) -> None:
+        """Before a planned stop: let another voter lead, so that nobody has to notice that this one is
+        gone."""
+        if self.driver.resign():
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(self._place.quorum.election_timeout_max):
+                    await self.service.resigned.wait()
+
+    def _reschedule(self) -> None:
+        self._cancel_timer()
+        deadline = self.driver.next_deadline
+        if deadline < math.inf:
+            self._timer = self._loop.call_later(
+                max(0.0, deadline - self._clock.monotonic()), self.driver.tick
+            )
+
+    def _cancel_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def describe_quorum(self) -> QuorumDescription:
+        """See `metadata.calls.DESCRIBE_QUORUM`."""
+        status = self.driver.status()
+        offset = self._clock.wall_ms() - round(self._clock.monotonic() * 1000)
+
+        def wall(seconds: float | None) -> int:
+            return -1 if seconds is None else round(seconds * 1000) + offset
+
+        voters = tuple(
+            QuorumReplica(
+                voter.node_id,
+                voter.log_end_offset,
+                wall(voter.last_response),
+                wall(voter.last_caught_up),
+                *self._place.voters[voter.node_id],
+            )
+            for voter in status.voters
+        )
+        observers = tuple(
+            QuorumReplica(
+                broker.broker_id, -1, host=broker.node_endpoint.host, port=broker.node_endpoint.port
+            )
+            for broker in self.service.image.brokers.values()
+            if broker.broker_id not in self._place.voters
+        )
+        leader_id = -1 if status.leader_id is None else status.leader_id
+        return QuorumDescription(leader_id, status.term, status.high_watermark, voters, observers)
