@@ -201,7 +201,7 @@ class Connection:
         self._signer.check_reply(counter, data[: messages.header_end(data)], proof)
         return _response(messages.decode(data, self._limits))
 
-    async def _bulk_body(self, answer: aiohttp.ClientResponse) -> bytearray:
+    async def _bulk_body(self, answer: aiohttp.ClientResponse) -> bytes:
         if answer.status == 401:
             raise PeerUnavailable(f"{self._url.authority}: the session has ended")
         size = answer.content_length
