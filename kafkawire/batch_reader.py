@@ -67,7 +67,8 @@ def _parse_records(payload: bytes, header: BatchHeader) -> Iterator[Record]:
         if position != end:
             raise _invalid(f"a record of {length} bytes has {position - end + length}")
         timestamp = base_timestamp + timestamp_delta if append_time is None else append_time
-        yield Record(base_offset + offset_delta, timestamp, key, value, record_headers)
+        fields = (base_offset + offset_delta, timestamp, key, value, record_headers)
+        yield tuple.__new__(Record, fields)
     if position != size:
         raise _invalid(f"{size - position} bytes follow the last record")
 

@@ -39,6 +39,9 @@ def read_varint(data: bytes, position: int) -> tuple[int, int]:
     byte = data[position]
     if byte < 0x80:
         return (byte >> 1) ^ -(byte & 1), position + 1
+    second = data[position + 1]
+    if second < 0x80:  # up to 8191: most records, and most of what is in them
+        return ((byte & 0x7F | second << 7) >> 1) ^ -(byte & 1), position + 2
     return _read_long(data, position, 32)
 
 
