@@ -3,14 +3,15 @@
     python benchmarks/transport.py [--seconds 2]
 
 For each loop: calls over the WebSocket with a 1 KiB answer, one at a time and 16 at a time, answered by a
-handler that does not wait; then 1 MB from a file in the page cache, over the WebSocket and as bulk calls. CPU is
-user and system time of each process.
+handler that does not wait; then 1 MB from a file in the page cache, over the WebSocket and as bulk calls. CPU
+is user and system time of each process.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import functools
 import os
 import sys
 import tempfile
@@ -142,7 +143,7 @@ async def compare(loop: str, seconds: float) -> None:
                 name,
                 seconds,
                 at_once,
-                lambda n, method=method, bulk=bulk: peer.call(method, n, timeout=30, bulk=bulk),
+                functools.partial(peer.call, method, timeout=30, bulk=bulk),
             )
             print(measured.line(loop), flush=True)
         await peer.close()

@@ -12,20 +12,19 @@ from kraft.transport.messages import FileSlice, Payload
 
 READ_SIZE: Final = 1 << 18
 READ_BUFFER: Final = 1 << 20
-"""aiohttp's read buffer for bulk answers: with its default of 64 KiB reading stops and starts all the time.
-"""
+"""aiohttp's read buffer for bulk answers: with its default of 64 KiB reading stops and starts too often."""
 
 
 class ShortFileError(Exception):
-    """A file has fewer bytes than the slice promised: the answer cannot be completed and its connection is
-    cut.
-    """
+    """A file has fewer bytes than the slice promised: the answer cannot be completed."""
 
 
 async def write_payload(
     request: web.Request, response: web.StreamResponse, payload: tuple[Payload, ...]
 ) -> None:
-    """Send the parts in order; ShortFileError, or ConnectionError when the peer has gone."""
+    """Send the parts in order; ShortFileError, StorageError, OSError when the peer has gone or sendfile
+    failed.
+    """
     for part in payload:
         if isinstance(part, bytes):
             await response.write(part)
@@ -40,6 +39,8 @@ async def _send_file(request: web.Request, part: FileSlice) -> bool:
     transport = request.transport
     if transport is None or transport.is_closing():
         raise ConnectionResetError("the peer has gone")
+    if transport.get_extra_info("sslcontext") is not None:
+        return False
     loop = asyncio.get_running_loop()
     try:
         sent = await loop.sendfile(transport, part.file, part.position, part.size, fallback=False)  # type: ignore[arg-type]

@@ -149,6 +149,10 @@ class Connection:
         timer = self._loop.call_later(timeout, self._expire, id_, method, timeout)
         try:
             return await future
+        except asyncio.CancelledError:
+            if future.done() and not future.cancelled():
+                future.exception()  # it came at the same moment, and nobody will ask for it
+            raise
         finally:
             timer.cancel()
             if self._calls.pop(id_, None) is not None:

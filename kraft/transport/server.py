@@ -50,7 +50,12 @@ class AuthenticationFailures:
 
 
 class NodeServer:
-    """Serves other nodes. Register handlers, add routes to `app` if there are more, then `start`."""
+    """Serves other nodes. Register handlers, add routes to `app` if there are more, then `start`.
+
+    `on_fatal` is told of every exception in a handler, a route or a callback of `Link.on_close` that is
+    neither the peer's doing nor the world's, and is expected to stop the node. A peer may have several links
+    at a time: one that was lost may be noticed after the next one is there.
+    """
 
     def __init__(
         self,
@@ -71,7 +76,8 @@ class NodeServer:
         self._silent: set[asyncio.BaseProtocol] = set()
         self._runner: web.AppRunner | None = None
         self._server: asyncio.Server | None = None
-        self.failures = AuthenticationFailures(Events("transport", node=node_id))
+        self._events = Events("transport", node=node_id)
+        self.failures = AuthenticationFailures(self._events)
         self.app = web.Application(client_max_size=limits.max_header, middlewares=[self._middleware()])
         self.app.router.add_post(handshake.HELLO_PATH, self._hello)
         self.app.router.add_post(handshake.PROOF_PATH, self._proof)
@@ -251,8 +257,9 @@ class NodeServer:
             await response.write(header)
             await bulk.write_payload(request, response, payload)
             await response.write_eof()
-        except (ConnectionError, StorageError, bulk.ShortFileError):
+        except (OSError, StorageError, bulk.ShortFileError) as error:
             # Only cutting the connection tells the peer that the bytes which were announced do not come.
+            self._events.info("bulk.cut", peer=link.peer_id, reason=str(error))
             if request.transport is not None:
                 request.transport.abort()
         return response

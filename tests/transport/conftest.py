@@ -93,6 +93,12 @@ class Loopback:
 
 
 @pytest.fixture
+def loopback_class() -> type[Loopback]:
+    """For a test that runs event loops of its own."""
+    return Loopback
+
+
+@pytest.fixture
 async def loopback() -> AsyncIterator[Loopback]:
     network = Loopback()
     yield network

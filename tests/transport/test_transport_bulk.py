@@ -67,6 +67,25 @@ async def test_slices_of_files_and_memory_arrive_in_order(
     assert bytes(answer.payload) == expected
 
 
+@pytest.mark.parametrize("name", ["asyncio", "uvloop"])
+def test_both_event_loops_send_files_and_memory(loopback_class: Any, tmp_path: Path, name: str) -> None:
+    file = real_file(tmp_path)
+    parts = [Slice(file, 3, 2_000_000), b"between", Slice(MemoryFile(), 9, 100_000)]
+
+    async def fetch() -> None:
+        loopback = loopback_class()
+        server = loopback.server()
+        server.handle("fetch", lambda link, value: Reply(None, parts))
+        peer = await loopback.connect(await server.start("127.0.0.1", 0))
+        for bulk in (False, True):
+            answer = await peer.call("fetch", None, timeout=10, bulk=bulk)
+            assert bytes(answer.payload) == DATA[3:2_000_003] + b"between" + DATA[9:100_009]
+        await loopback.close()
+
+    run = asyncio.run if name == "asyncio" else pytest.importorskip("uvloop").run
+    run(fetch())
+
+
 async def test_bulk_calls_run_side_by_side_and_their_connections_are_used_again(
     loopback: Any, tmp_path: Path
 ) -> None:

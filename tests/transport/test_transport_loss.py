@@ -219,6 +219,20 @@ async def test_a_bug_in_a_callback_is_told_of(loopback: Any) -> None:
     assert not peer.connected
 
 
+async def test_a_bug_in_what_a_closing_link_calls_is_fatal(loopback: Any) -> None:
+    server, port = await echo_server(loopback)
+    peer = await loopback.connect(port)
+    assert (await peer.call("echo", 1, timeout=5)).value == 1
+
+    def bug() -> None:
+        raise ZeroDivisionError
+
+    server.links[0].on_close(bug)
+    await peer.close()
+    await loopback.soon(loopback.failed)
+    assert isinstance(loopback.fatal[0], ZeroDivisionError)
+
+
 async def test_a_port_in_use_is_told_of(loopback: Any) -> None:
     _, port = await echo_server(loopback)
     with pytest.raises(OSError, match="in use"):
