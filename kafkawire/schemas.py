@@ -96,13 +96,10 @@ def check(shape: Structure, body: Buffer, *, most_items: int) -> None:
 
     `most_items` bounds the array items of all arrays together. What follows the message is not looked at.
     """
-    walk = _Walk(body, most_items)
     try:
-        walk.structure(shape, 0)
+        _Walk(body, most_items).structure(shape, 0)
     except (IndexError, struct_error):
         raise invalid("the message is cut off") from None
-    if walk.tagged_sections * len(body) > _MAX_TAG_COPIES:
-        raise invalid(f"{walk.tagged_sections} tagged sections in a message of {len(body)} bytes")
 
 
 def _includes(versions: str | None, version: int) -> bool:
@@ -172,7 +169,7 @@ class _Walk:
         self._body = body
         self._size = len(body)
         self._items_left = most_items
-        self.tagged_sections = 0
+        self._tagged_sections = 0
 
     def value(self, shape: Shape, position: int) -> int:
         match shape:
@@ -224,7 +221,9 @@ class _Walk:
         count, position = read_unsigned(self._body, position)
         if count == 0:
             return position
-        self.tagged_sections += 1
+        self._tagged_sections += 1
+        if self._tagged_sections * self._size > _MAX_TAG_COPIES:
+            raise invalid(f"{self._tagged_sections} tagged sections in a message of {self._size} bytes")
         if count * 2 > self._size - position:
             raise invalid(f"{count} tagged fields")
         for _ in range(count):
