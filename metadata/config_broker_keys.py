@@ -301,7 +301,7 @@ def _behind_topic_keys(own: frozenset[str]) -> tuple[ConfigKey, ...]:
     return tuple(keys)
 
 
-_GROUPS: Final = (
+_GROUPS: Final[tuple[tuple[str, tuple[ConfigKey, ...]], ...]] = (
     ("Placing a node", PLACE),
     ("Failure detection and quorum", FAILURE_DETECTION),
     ("Topics", TOPICS),
@@ -312,7 +312,7 @@ _GROUPS: Final = (
     ("Groups", GROUPS),
 )
 
-NODE_KEY_GROUPS: Final = (
+NODE_KEY_GROUPS: Final[tuple[tuple[str, tuple[ConfigKey, ...]], ...]] = (
     *_GROUPS,
     (
         "Defaults of topic keys",

@@ -54,7 +54,7 @@ __all__ = [
     "validate_topic_configs",
 ]
 
-TOPIC_KEY_GROUPS: Final = (
+TOPIC_KEY_GROUPS: Final[tuple[tuple[str, tuple[ConfigKey, ...]], ...]] = (
     ("Retention and compaction", RETENTION),
     ("Segments and files", SEGMENTS),
     ("Records", RECORDS),

@@ -94,7 +94,8 @@ class Between:
         return None
 
     def __str__(self) -> str:
-        return f"[{self.low},{'...' if self.high is None else self.high}]"
+        high = "..." if self.high in {None, INT_MAX, LONG_MAX} else self.high
+        return f"[{self.low},{high}]"
 
 
 @dataclass(frozen=True, slots=True)

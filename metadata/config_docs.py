@@ -1,0 +1,82 @@
+"""The documentation page of the configuration keys, rendered from their table."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Final
+
+from metadata.config_keys import (
+    NODE_KEY_GROUPS,
+    TOPIC_KEY_GROUPS,
+    ConfigKey,
+    Scope,
+    Update,
+    format_value,
+)
+
+_INTRODUCTION: Final = """\
+# Configuration
+
+This page is written by `python -m metadata.config_docs`; a test compares it with the table.
+
+Names, types, defaults and meanings are Kafka's unless a key says "Ours". A node reads its keys from its file,
+from the environment or from flags; an unknown key or a bad value is an error that names it. Topic keys are
+set when a topic is created or later; where a topic has no value of its own, the node key beside it counts.
+"""
+
+_ROLES: Final = {Scope.NODE: "both", Scope.BROKER: "broker", Scope.CONTROLLER: "controller"}
+_UPDATES: Final = {
+    Update.READ_ONLY: "at start",
+    Update.PER_BROKER: "per broker",
+    Update.CLUSTER_WIDE: "cluster-wide",
+    Update.PER_TOPIC: "per topic",
+}
+
+
+def render() -> str:
+    """The whole page as Markdown."""
+    return "\n".join(_page()) + "\n"
+
+
+def _page() -> Iterator[str]:
+    yield _INTRODUCTION
+    yield "## Topics"
+    for heading, keys in TOPIC_KEY_GROUPS:
+        yield from ("", f"### {heading}", "")
+        yield from _table(("Key", "Type", "Default", "Valid", "Node keys", "Meaning"), map(_topic_row, keys))
+    yield from ("", "## Nodes")
+    for heading, keys in NODE_KEY_GROUPS:
+        yield from ("", f"### {heading}", "")
+        yield from _table(
+            ("Key", "Type", "Default", "Valid", "Role", "Changed", "Meaning"), map(_node_row, keys)
+        )
+
+
+def _table(titles: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> Iterator[str]:
+    yield _line(titles)
+    yield _line(("---",) * len(titles))
+    for row in rows:
+        yield _line(row)
+
+
+def _line(cells: tuple[str, ...]) -> str:
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+
+
+def _topic_row(key: ConfigKey) -> tuple[str, ...]:
+    behind = ", ".join(f"`{synonym.name}`" for synonym in key.synonyms)
+    return (*_common(key), behind, key.doc)
+
+
+def _node_row(key: ConfigKey) -> tuple[str, ...]:
+    return (*_common(key), _ROLES[key.scope], _UPDATES[key.update], key.doc)
+
+
+def _common(key: ConfigKey) -> tuple[str, ...]:
+    default = format_value(key.default)
+    shown = "" if default is None else f"`{default}`" if default else "empty"
+    return f"`{key.name}`", key.type.name.lower(), shown, str(key.limits)
+
+
+if __name__ == "__main__":
+    print(render(), end="")
