@@ -197,7 +197,7 @@ class Node:
             LogDirectories(self._storage, config.log_dirs, self._clock),
             self._clock,
             controllers,
-            lambda broker_id, where: self._peer(broker_id, (where.host, where.port)),
+            self._peer,
             self._fail,
         )
 

@@ -87,9 +87,10 @@ class Replicas:
 
     # -- metadata ---------------------------------------------------------------------------------
 
-    def apply(self, image: MetadataImage, now: float) -> None:
+    def apply(self, image: MetadataImage, now: float) -> dict[str, int]:
         """Become what `image` says. Logs are opened before roles change, so that a client that is told of a
-        leader finds it ready. Raises StorageError."""
+        leader finds it ready. Returns how many partitions this broker leads or follows anew, and how many left
+        it, by those words; nothing where nothing changed. Raises StorageError."""
         old, self._image = self._image, image
         delta = MetadataDelta(old, image)
         changes = changes_for(delta, self.local_id)
@@ -100,11 +101,17 @@ class Replicas:
         for change in (*changes.lead, *changes.follow):
             partition = self._by_key.get((change.topic_id.bytes, change.partition)) or self._open(change)
             self._give_role(partition, change.new, now)
+        counts = {
+            "lead": sum(change.leader_epoch_changed for change in changes.lead),
+            "follow": sum(change.leader_epoch_changed for change in changes.follow),
+            "gone": len(changes.delete) + len(changes.stop),
+        }
         if changes.topic_configs or changes.broker_configs:
             self._reconfigure(image)
         if delta.brokers:
             for partition in self:
                 partition.reconsider_isr(now)
+        return {word: count for word, count in counts.items() if count}
 
     def _open(self, change: PartitionDelta) -> Partition:
         config = self._settings.log_config(self._image, change.topic)

@@ -27,11 +27,13 @@ from kraft.broker.listener import Listener
 from kraft.broker.log_directories import LogDirectories
 from kraft.broker.metadata_cache import MetadataCache
 from kraft.broker.metadata_feed import MetadataFeed
+from kraft.broker.neighbours import PING, MakePeer, Neighbours
 from kraft.broker.producer_ids import ProducerIds
 from kraft.broker.stalls import StallDetector
 from kraft.clock import Clock
 from kraft.events import Events
 from kraft.transport.client import Peer
+from kraft.transport.messages import Reply
 from kraft.transport.server import NodeServer
 from metadata.controller.commands import RegisterBroker
 from metadata.image import MetadataImage
@@ -77,22 +79,23 @@ class Broker:
         directories: LogDirectories,
         clock: Clock,
         controllers: Mapping[int, Peer],
-        make_peer: Callable[[int, NodeEndpoint], Peer],
+        make_peer: MakePeer,
         on_failure: Callable[[BaseException], None],
     ) -> None:
         self._identity = identity
         self._configuration = configuration
         self._directories = directories
         self._clock = clock
-        self._make_peer = make_peer
         self._on_failure = on_failure
-        self._peers: dict[int, Peer] = {}
         self._events = Events("broker")
         self._latest: MetadataImage | None = None
         self._registered_epoch = -1
         self.metadata = MetadataCache()
         self.controller = ControllerChannel(controllers, clock.monotonic)
         self._stalls = StallDetector(STALL_BOUND, STALL_REST, self._stalled)
+        self._neighbours = Neighbours(
+            identity.node_id, make_peer, configuration.seconds("broker.session.timeout.ms"), clock.monotonic
+        )
         self.replicas = Replicas(
             identity.node_id, directories, configuration, Outbox(self._outbox_filled), self._fetcher_changed
         )
@@ -105,7 +108,7 @@ class Broker:
         )
         self._followers = FollowerLoops(
             self.controller,
-            self._peers.get,
+            self._neighbours.peer,
             clock,
             FetchSettings(
                 wait=configuration.seconds("replica.fetch.wait.max.ms"),
@@ -171,6 +174,7 @@ class Broker:
             controller=self.controller,
             log_directories=self._directories,
             stalls=self._stalls,
+            neighbours=self._neighbours,
             on_storage_failure=self._on_failure,
         )
         sessions = ClientSessions(
@@ -188,6 +192,7 @@ class Broker:
         """Add what this broker answers to other brokers."""
         server.handle(FETCH, self._fetch_server.fetch)
         server.handle_notify(NUDGE, self._fetch_server.nudge)
+        server.handle(PING, lambda _link, _value: Reply(None))
 
     @property
     def serving(self) -> bool:
@@ -219,8 +224,7 @@ class Broker:
     async def close(self) -> None:
         """Stop serving and close every log cleanly. Call it after `run` has been cancelled."""
         await self.listener.close()
-        for peer in self._peers.values():
-            await peer.close()
+        await self._neighbours.close()
         await self._durability.sync(self.replicas)
         self._directories.close(self.replicas, self._registered_epoch)
 
@@ -237,25 +241,15 @@ class Broker:
             return
         first = self.metadata.image.offset < self._registered_epoch
         if image.brokers is not self.metadata.image.brokers:
-            self._meet(image)
-        self.replicas.apply(image, self._clock.monotonic())
+            self._neighbours.meet(image)
+            self._fetch_server.forget_missing(image.brokers)
+        changed = self.replicas.apply(image, self._clock.monotonic())
+        if changed:
+            self._events.info("partitions.changed", offset=image.offset, **changed)
         self.metadata.publish(image)
         if first:
             self._directories.set_strays_aside()
             self._lifecycle.nudge()
-
-    def _meet(self, image: MetadataImage) -> None:
-        """Keep one link to every other registered broker."""
-        for broker_id, broker in image.brokers.items():
-            if broker_id == self._identity.node_id:
-                continue
-            peer = self._peers.get(broker_id)
-            if peer is None:
-                peer = self._peers[broker_id] = self._make_peer(broker_id, broker.node_endpoint)
-                peer.start()
-            else:
-                peer.address = (broker.node_endpoint.host, broker.node_endpoint.port)
-        self._fetch_server.forget_missing(image.brokers)
 
     def _leader_changed(self, leader_id: int | None) -> None:
         self.controller.heard_of_leader(leader_id)

@@ -10,6 +10,7 @@ from kraft.broker.configuration import BrokerConfiguration
 from kraft.broker.controller_channel import ControllerChannel
 from kraft.broker.log_directories import LogDirectories
 from kraft.broker.metadata_cache import MetadataCache
+from kraft.broker.neighbours import Neighbours
 from kraft.broker.stalls import StallDetector
 from kraft.clock import Clock
 from replication.replicas import Replicas
@@ -30,4 +31,5 @@ class BrokerContext:
     controller: ControllerChannel
     log_directories: LogDirectories
     stalls: StallDetector
+    neighbours: Neighbours
     on_storage_failure: Callable[[BaseException], None]

@@ -94,7 +94,10 @@ class ControllerService:
     def on_committed(self, batch: CommittedBatch) -> None:
         """See `MetadataLogListener`."""
         records = [decode_record(record) for record in batch.records]
-        self.image = self.image.apply(records, batch.first_offset)
+        before = self.image
+        self.image = before.apply(records, batch.first_offset)
+        if before.brokers is not self.image.brokers:
+            self._announce(before)
         self._batches.append(batch)
         self._tell()
 
@@ -117,6 +120,12 @@ class ControllerService:
         if leadership.leader_id == self._log.node_id:
             self._activate()
         self._tell()
+
+    def _announce(self, before: MetadataImage) -> None:
+        for broker_id, broker in self.image.brokers.items():
+            was = before.brokers.get(broker_id)
+            if was is None or was.state is not broker.state or was.epoch != broker.epoch:
+                self._events.info("broker.is", broker=broker_id, state=broker.state.value, epoch=broker.epoch)
 
     def _tell(self) -> None:
         for changed in self._observers:

@@ -19,6 +19,7 @@ from kraft.broker.dispatch import Request
 from metadata.controller.commands import CreateTopics, CreateTopicsReply, NewTopic
 from metadata.controller.topic_names import check_name
 from metadata.image import MetadataImage, PartitionImage, TopicImage
+from metadata.records import NO_LEADER
 
 CREATION_TIMEOUT = 5.0
 LEADERS_TIMEOUT = 2.0
@@ -38,6 +39,20 @@ class MetadataHandler:
         names = self._missing(message)
         if names:
             return self._create_and_answer(message, names)
+        elsewhere = self._leaders_elsewhere(message)
+        if elsewhere:
+            return self._look_and_answer(message, elsewhere)
+        return self._answer(message, {})
+
+    def _leaders_elsewhere(self, message: Any) -> set[int]:
+        """Other brokers that lead what is asked for."""
+        topics = self._context.metadata.image.topics
+        asked = topics if message.topics is None else (topics.get(each.name or "") for each in message.topics)
+        leaders = {partition.leader for topic in asked if topic is not None for partition in topic.partitions}
+        return leaders - {self._context.node_id, NO_LEADER}
+
+    async def _look_and_answer(self, message: Any, leaders: set[int]) -> Any:
+        await self._context.neighbours.look_at(leaders)
         return self._answer(message, {})
 
     def _missing(self, message: Any) -> list[str]:
@@ -126,7 +141,11 @@ class MetadataHandler:
 
     def _partition(self, make: Any, image: MetadataImage, index: int, partition: PartitionImage) -> Any:
         leader = partition.leader
-        alive = leader >= 0 and leader in image.brokers and not image.brokers[leader].fenced
+        alive = (
+            leader in image.brokers
+            and not image.brokers[leader].fenced
+            and not self._context.neighbours.suspects(leader)
+        )
         return make.MetadataResponsePartition(
             error_code=0 if alive else ErrorCode.LEADER_NOT_AVAILABLE,
             partition_index=index,
