@@ -8,9 +8,7 @@ one key in another order than its sends.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
 
 EXAMPLES = 5
 
@@ -134,17 +132,3 @@ class HistoryChecker:
     def _note(self, anomaly: str, *, always: bool = False) -> None:
         if always or len(self._examples) < EXAMPLES:
             self._examples.append(anomaly)
-
-
-def longest_wait(moments: Sequence[float], fault: float, horizon: float) -> float:
-    """The longest time without an acknowledgement from a fault on, in the unit of the arguments.
-
-    `moments` are the sorted times of acknowledgements. Pauses count that end after the fault and begin before
-    `fault + horizon`, from the fault on; 0.0 if there is none.
-    """
-    pauses = [
-        later - max(earlier, fault)
-        for earlier, later in pairwise(moments)
-        if later > fault and earlier < fault + horizon
-    ]
-    return max(pauses, default=0.0)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import itertools
 import time
 from collections.abc import AsyncIterator, Sequence
@@ -18,9 +19,10 @@ from pathlib import Path
 from rich.console import Console
 from rich.live import Live
 
-from chaos.checker import HistoryChecker, Verdict, longest_wait
+from chaos.checker import HistoryChecker, Verdict
 from chaos.faults import Fault, Faults
 from chaos.view import Progress, Wait, live_view, progress_line, report_lines
+from chaos.waits import WaitMeter
 from chaos.workload import Line, decode_number, encode_value
 from kafkawire.errors import KafkaError
 from kraft.client.admin import Admin
@@ -59,7 +61,7 @@ class Run:
     checker: HistoryChecker
     progress: Progress
     started: float
-    acknowledged_at: dict[int, list[float]] = field(default_factory=dict)
+    meter: WaitMeter = field(default_factory=WaitMeter)
     suffered: list[tuple[str, Fault, Sequence[int]]] = field(default_factory=list)
     half: asyncio.Event = field(default_factory=asyncio.Event)
     late: asyncio.Event = field(default_factory=asyncio.Event)
@@ -68,7 +70,7 @@ class Run:
     def on_acknowledged(self, acknowledged: Acknowledged) -> None:
         """Take a batch's acknowledgement down; wakes who waits for a share of the whole."""
         self.checker.acknowledged(acknowledged.partition, acknowledged.count)
-        self.acknowledged_at.setdefault(acknowledged.partition, []).append(time.monotonic())
+        self.meter.acknowledged(acknowledged.partition, acknowledged.count, time.monotonic())
         self.progress.acknowledged += acknowledged.count
         share = self.progress.acknowledged / self.progress.total
         if share >= LEADER_DIES_AT:
@@ -83,10 +85,7 @@ class Run:
     def waits(self) -> list[Wait]:
         """How long each fault kept the producer waiting, at most, in one of the partitions that it hit."""
         return [
-            Wait(
-                what,
-                1000 * max(longest_wait(self.acknowledged_at.get(n, []), fault.at, HORIZON) for n in hit),
-            )
+            Wait(what, 1000 * self.meter.longest(hit, fault.at, HORIZON))
             for what, fault, hit in self.suffered
         ]
 
@@ -96,6 +95,7 @@ async def run_demo(
 ) -> int:
     """Run it whole; returns the exit status: 0 if the cluster kept its word."""
     options = options or DemoOptions()
+    gc.freeze()  # the input stays: the collector need not go through it again and again
     started = time.monotonic()
     run = Run(HistoryChecker(), Progress(len(lines)), started)
     plan = plan_cluster(options.controllers, options.brokers, directory)
@@ -148,6 +148,7 @@ async def _stream(run: Run, client: Cluster, lines: list[Line], partitions: int)
                 partition = places[line.key] = partition_for_key(line.key, partitions)
             value = encode_value(number, line.text)
             run.checker.sent(partition, line.key, value)
+            run.meter.sent(partition, time.monotonic())
             await producer.send(TOPIC, value, key=line.key, partition=partition)
             run.progress.sent += 1
 
