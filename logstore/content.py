@@ -63,6 +63,7 @@ class LogContent:
         self.epochs = loaded.epochs
         self.producers = loaded.producers
         self.durability = Durability(storage, directory, min(recovery_point, self.end_offset))
+        self.durability.unsynced.extend(loaded.unsynced)
         self.failure: str | None = None
         self.now_ms = now_ms
         """The wall clock when it was last told."""
@@ -140,8 +141,9 @@ class LogContent:
 
     def roll(self) -> None:
         """Begin a new segment; after a StorageError the old one goes on."""
-        self._snapshots.save(self.end_offset, self.producers)
-        self.segments.roll(self.end_offset, self.config, self.now_ms)
+        snapshot = self._snapshots.save(self.end_offset, self.producers)
+        indexes = self.segments.roll(self.end_offset, self.config, self.now_ms)
+        self.durability.unsynced.extend((snapshot, *indexes))
         self.durability.names_changed = True
 
     def assign_epoch(self, epoch: int, start_offset: int) -> None:
@@ -211,9 +213,10 @@ class LogContent:
         """
         try:
             if clean and self.failure is None:
-                self.segments.active.save()
+                self.segments.active.save(durable=True)
                 self._snapshots.save(self.end_offset, self.producers)
-                self.save_epochs(durable=False)
+                if self.durability.epochs_changed:
+                    self.save_epochs(durable=True)
         finally:
             self.fail("the log is closed")
             self.segments.close()

@@ -6,7 +6,6 @@ import contextlib
 from typing import NamedTuple
 
 from logstore.checkpoints import LEADER_EPOCHS
-from logstore.files import OFFSET_INDEX, PRODUCER_SNAPSHOT, TIME_INDEX, path_of
 from logstore.segments import Segments
 from logstore.storage import DirectoryNames, File, Storage, Syncable
 
@@ -29,6 +28,7 @@ class Durability:
         "epochs_changed",
         "names_changed",
         "recovery_point",
+        "unsynced",
     )
 
     def __init__(self, storage: Storage, directory: str, recovery_point: int) -> None:
@@ -39,8 +39,14 @@ class Durability:
         """Files were created, renamed or removed since the directory was last synced."""
         self.epochs_changed = True
         """The epochs' checkpoint was written since it was last synced."""
+        self.unsynced: list[str] = []
+        """Paths of further files that were written and not synced: indexes, snapshots."""
         self._syncs: list[_Sync] = []
         self._bounds: list[int] = []  # how much each of them can at most prove
+
+    def behind(self, segments: Segments) -> bool:
+        """Whether anything of a closed segment is not synced."""
+        return bool(self.unsynced) or segments.active.base_offset > self.recovery_point
 
     def files(self, segments: Segments, end_offset: int) -> list[Syncable]:
         """What to sync so that everything before `end_offset` is durable; raises StorageError.
@@ -54,9 +60,9 @@ class Durability:
                 if segment.next_offset <= self.recovery_point:
                     break
                 files.append(segment.file)
-                self._open(segment.path(OFFSET_INDEX), opened)
-                self._open(segment.path(TIME_INDEX), opened)
-                self._open(path_of(self._directory, segment.next_offset, PRODUCER_SNAPSHOT), opened)
+        for path in self.unsynced:
+            self._open(path, opened)
+        self.unsynced.clear()
         if self.epochs_changed:
             self.epochs_changed = False
             self._open(f"{self._directory}/{LEADER_EPOCHS}", opened)

@@ -59,13 +59,13 @@ class Indexes:
         """Whether one more entry might make a file outgrow `limit` bytes."""
         return (len(self.offsets) + 1) * OFFSET_ENTRY > limit or (len(self.times) + 2) * TIME_ENTRY > limit
 
-    def save(self, storage: Storage, directory: str, base_offset: int) -> list[str]:
+    def save(self, storage: Storage, directory: str, base_offset: int, *, durable: bool = False) -> list[str]:
         """Write both files and return their paths; raises StorageError."""
         self.times.append(self.max_timestamp, self.max_timestamp_offset)
         offsets_path = path_of(directory, base_offset, OFFSET_INDEX)
         times_path = path_of(directory, base_offset, TIME_INDEX)
-        write_whole(storage, offsets_path, self.offsets.encode())
-        write_whole(storage, times_path, self.times.encode())
+        write_whole(storage, offsets_path, self.offsets.encode(), durable=durable)
+        write_whole(storage, times_path, self.times.encode(), durable=durable)
         return [offsets_path, times_path]
 
     @classmethod

@@ -373,8 +373,8 @@ class Log:
 
     @property
     def has_unsynced_closed_segments(self) -> bool:
-        """Whether a segment lies past the recovery point that is not written to any more."""
-        return self._content.segments.active.base_offset > self._content.durability.recovery_point
+        """Whether something of a segment is not synced that is not written to any more."""
+        return self._content.durability.behind(self._content.segments)
 
     def files_to_sync(self) -> list[Syncable]:
         """What to sync so that everything before the present end is durable; raises StorageError."""

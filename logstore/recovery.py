@@ -52,6 +52,8 @@ class LoadedLog:
     epochs: EpochCache
     producers: ProducerStates
     recovered: Recovered | None
+    unsynced: list[str]
+    """Paths of files that were written and not synced."""
 
 
 class LogLoader:
@@ -65,6 +67,7 @@ class LogLoader:
         self._snapshots = SnapshotFiles(storage, directory)
         self._segments: list[Segment] = []
         self._recovered: Recovered | None = None
+        self._unsynced: list[str] = []
 
     def load(self, recovery_point: int, *, clean: bool, log_start: int) -> LoadedLog:
         """See `Log.open`; raises StorageError, KafkaError (a batch header that makes no sense)."""
@@ -88,7 +91,7 @@ class LogLoader:
             write_epochs(self._storage, self._directory, epochs.entries, durable=True)
         self._snapshots.remove_strays(segment.base_offset for segment in self._segments)
         producers.expire(self._now_ms, self._config.producer_id_expiration_ms)
-        return LoadedLog(self._segments, epochs, producers, self._recovered)
+        return LoadedLog(self._segments, epochs, producers, self._recovered, self._unsynced)
 
     def _tidy(self) -> list[int]:
         """Remove what a stop left behind; returns the base offsets of the segments, ascending."""
@@ -122,7 +125,8 @@ class LogLoader:
         last = len(self._segments) - 1
         for number, segment in enumerate(self._segments):
             following = self._segments[number + 1].base_offset if number < last else None
-            reached = following is None or following > recovery_point
+            # A recovery point at the very end of a segment says nothing of indexes saved after that sync.
+            reached = following is None or following >= recovery_point
             if reached and not clean:
                 return number
             try:
@@ -149,14 +153,14 @@ class LogLoader:
                 self._drop_from(number, expected, recovery_point)
                 break
             if number > first:
-                self._snapshots.save(segment.base_offset, producers)
+                self._unsynced.append(self._snapshots.save(segment.base_offset, producers))
             dropped = self._recover_segment(segment, producers, epochs)
             if dropped:
                 self._note_loss(segment.next_offset, dropped, recovery_point)
                 self._drop_from(number + 1, segment.next_offset, recovery_point)
                 break
         for segment in self._segments[first:-1]:
-            segment.seal(self._now_ms)
+            self._unsynced += segment.seal(self._now_ms)
         return producers
 
     def _recover_segment(self, segment: Segment, producers: ProducerStates, epochs: EpochCache) -> int:

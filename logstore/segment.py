@@ -120,18 +120,21 @@ class Segment:
         """Cut off what a failed write left behind the last batch; raises StorageError."""
         self.file.truncate(self.size)
 
-    def save(self) -> list[str]:
-        """Save indexes and aborted transactions and return their paths; raises StorageError."""
-        paths = self.indexes.save(self._storage, self._directory, self.base_offset)
+    def save(self, *, durable: bool = False) -> list[str]:
+        """Save indexes and aborted transactions; returns what is to be synced. Raises StorageError."""
+        paths = self.indexes.save(self._storage, self._directory, self.base_offset, durable=durable)
         if len(self.aborted):
-            # Unlike an index it does not show when this file is missing, so it is never left to chance.
+            # It does not show when this file is missing, so it is never left to chance.
             write_whole(self._storage, self.path(ABORTED_INDEX), self.aborted.encode(), durable=True)
         else:
             self._storage.remove(self.path(ABORTED_INDEX))
         return paths
 
     def seal(self, now_ms: int) -> list[str]:
-        """Save, and give back the memory that only the last segment needs; raises StorageError."""
+        """Save, and give back the memory that only the last segment needs; returns what is to be synced.
+
+        Raises StorageError.
+        """
         paths = self.save()
         self.written_ms = now_ms
         self.release()
@@ -241,7 +244,7 @@ class Segment:
         """Make the indexes anew from the batches in the file; raises StorageError, KafkaError."""
         self._indexes = Indexes.rebuild(self.file, self.base_offset, size=self.size, interval=self._interval)
         with contextlib.suppress(StorageError):  # the disk may be full: they work from memory as well
-            self._indexes.save(self._storage, self._directory, self.base_offset)
+            self._indexes.save(self._storage, self._directory, self.base_offset, durable=True)
         return self._indexes
 
     # Looking up.

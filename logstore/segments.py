@@ -10,7 +10,7 @@ from logstore.deletion import DeletedSegments
 from logstore.files import LOG
 from logstore.segment import Segment
 from logstore.slices import EMPTY_SLICE, LogSlice
-from logstore.storage import Storage
+from logstore.storage import Storage, StorageError
 
 _MAX_RELATIVE = 2**31 - 1
 _WARM_SEGMENTS = 4
@@ -70,14 +70,20 @@ class Segments:
             limit -= crc32(segment.path(LOG).encode()) % config.segment_jitter_ms
         return age > limit
 
-    def roll(self, base_offset: int, config: LogConfig, now_ms: int) -> Segment:
-        """Begin a new segment; after a StorageError the old one goes on."""
-        old = self.active
-        old.save()
+    def roll(self, base_offset: int, config: LogConfig, now_ms: int) -> list[str]:
+        """Begin a new segment; returns the paths of what has to be synced of the old one.
+
+        After a StorageError the old one goes on.
+        """
         new = self._create(base_offset, config, now_ms)
-        old.seal(now_ms)
+        try:
+            paths = self.active.seal(now_ms)
+        except StorageError:
+            new.file.close()
+            self._storage.remove(new.path(LOG))
+            raise
         self._append(new)
-        return new
+        return paths
 
     def _create(self, base_offset: int, config: LogConfig, now_ms: int) -> Segment:
         segment = Segment(
