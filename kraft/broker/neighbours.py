@@ -11,12 +11,11 @@ between two brokers is cut, clients are not to suffer for long.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import Callable, Iterable
 from functools import partial
 
 from kraft.transport.client import Peer
-from kraft.transport.errors import PeerError
+from kraft.transport.errors import PeerTimeout, PeerUnavailable
 from metadata.image import MetadataImage
 
 PING = "broker.ping"
@@ -78,8 +77,12 @@ class Neighbours:
         await asyncio.gather(*(self._ping(peer) for peer in peers if peer.connected))
 
     async def _ping(self, peer: Peer) -> None:
-        with contextlib.suppress(PeerError):
+        try:
             await peer.call(PING, None, timeout=PING_TIMEOUT)
+        except PeerUnavailable:
+            self._lost(peer.peer_id)
+        except PeerTimeout:
+            return
 
     async def close(self) -> None:
         """Close every link."""
