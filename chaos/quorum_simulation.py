@@ -1,0 +1,357 @@
+"""Histories of a quorum of controllers: one seed is one history, in virtual time.
+
+    python -m chaos.quorum_simulation --seed 7
+    python -m chaos.quorum_simulation --histories 50000 --jobs 2
+    python -m chaos.quorum_simulation --mutant stale-append-truncates
+
+Nodes crash, with and without their power, pause and come back; connections break, stall in one direction or
+both, and come up again; disks are slow or stall; snapshots are taken every few records. Clients propose
+through whoever believes to lead, and sometimes what is stale. After a while everything is mended, and the
+quorum has to make progress.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import sys
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from chaos.disk import DiskConditions
+from chaos.loop import EventQueue
+from chaos.network import Network, NetworkConditions
+from chaos.quorum_invariants import InvariantError, QuorumInvariants
+from chaos.quorum_mutants import MUTANTS
+from chaos.quorum_node import SimulatedNode, World
+from kraft.quorum.config import QuorumConfig
+
+CALM_BOUND = 5.0
+"""Seconds, virtual, in which a mended quorum has to commit something new on every node."""
+
+MAX_EVENTS = 200_000
+"""In one history; a usual one has a few thousand."""
+
+
+@dataclass(frozen=True, slots=True)
+class Climate:
+    """How rough a history is: mean seconds between events of a kind (None: never), and how long they last."""
+
+    length: float
+    crash: float | None
+    power: float
+    """Of the crashes, the part that takes unsynced bytes along."""
+    down: float
+    reset: float | None
+    cut: float | None
+    cut_for: float
+    pause: float | None
+    pause_for: float
+    stall: float | None
+    stall_for: float
+    seesaw: float | None
+    propose: float
+    stale: float
+    """Of the proposals, the part that is stale."""
+
+
+def draw_climate(rng: random.Random) -> Climate:
+    """No two histories are alike: some faults are missing, others come in swarms."""
+
+    def every(low: float, high: float, never: float) -> float | None:
+        return None if rng.random() < never else rng.uniform(low, high)
+
+    return Climate(
+        length=rng.uniform(1.5, 4.0),
+        crash=every(0.3, 3.0, 0.2),
+        power=rng.random(),
+        down=rng.uniform(0.05, 1.0),
+        reset=every(0.1, 2.0, 0.4),
+        cut=every(0.1, 2.0, 0.2),
+        cut_for=rng.uniform(0.05, 2.0),
+        pause=every(0.3, 3.0, 0.5),
+        pause_for=rng.uniform(0.05, 1.5),
+        stall=every(0.3, 3.0, 0.5),
+        stall_for=rng.uniform(0.05, 1.5),
+        seesaw=every(0.5, 1.5, 0.9),
+        propose=rng.uniform(0.005, 0.08),
+        stale=rng.uniform(0.0, 0.2),
+    )
+
+
+def draw_config(rng: random.Random, node_id: int, voters: tuple[int, ...]) -> QuorumConfig:
+    """Limits so small that histories of a few seconds meet them."""
+    return QuorumConfig(
+        node_id=node_id,
+        voters=voters,
+        max_append_bytes=rng.choice((64, 256, 65536)),
+        max_entry_bytes=4096,
+        snapshot_interval_records=rng.choice((5, 20, 100)),
+        snapshot_piece_bytes=rng.choice((16, 64, 4096)),
+        snapshot_pieces_per_round=rng.choice((2, 8)),
+    )
+
+
+class HistoryResult(NamedTuple):
+    """What a history came to."""
+
+    seed: int
+    problem: str | None
+    trace: int
+    """Checksum of everything that happened."""
+    acknowledged: int
+    elections: int
+    snapshots_installed: int
+
+
+class History:
+    """One seed, from an empty disk to a mended quorum."""
+
+    def __init__(self, seed: int, nodes: int | None = None) -> None:
+        rng = self._rng = random.Random(seed)
+        self._events = 0
+        self._queue = EventQueue()
+        self._climate = draw_climate(rng)
+        conditions = NetworkConditions(
+            latency=(0.0002, rng.choice((0.001, 0.005, 0.03))), dead_after=rng.choice((0.5, 3.0))
+        )
+        self._network = Network(self._queue, rng, conditions)
+        self.invariants = QuorumInvariants()
+        self._network.on_send = self.invariants.sent
+        world = World(self._queue, self._network, self.invariants, rng)
+        count = nodes or rng.choice((1, 3, 3, 3, 3, 3, 3, 5))
+        voters = tuple(range(1, count + 1))
+        slow = rng.choice((0.001, 0.003, 0.03))
+        self.nodes = [
+            SimulatedNode(world, draw_config(rng, voter, voters), DiskConditions(delay=(0.0002, slow)))
+            for voter in voters
+        ]
+
+    def run(self) -> None:
+        """Raises InvariantError, or whatever a node raises."""
+        for node in self.nodes:
+            node.start()
+        climate, end = self._climate, self._queue.time() + self._climate.length
+        self._repeat(climate.crash, end, self._crash)
+        self._repeat(climate.reset, end, self._reset)
+        self._repeat(climate.cut, end, self._cut)
+        self._repeat(climate.pause, end, self._pause)
+        self._repeat(climate.stall, end, self._stall)
+        self._repeat(climate.seesaw, end, self._seesaw)
+        self._repeat(climate.propose, end + CALM_BOUND, self._propose)
+        while self._step(end):
+            pass
+        self._mend()
+        self._converge()
+
+    def _step(self, until: float) -> bool:
+        self._events += 1
+        if self._events > MAX_EVENTS:
+            raise InvariantError(f"more than {MAX_EVENTS} events: somebody spins")
+        return self._queue.step(until)
+
+    def _repeat(self, mean: float | None, until: float, action: Callable[[], None]) -> None:
+        if mean is None:
+            return
+        when = self._queue.time() + self._rng.expovariate(1.0 / mean)
+        if when < until:
+            self._queue.call_at(when, self._again, mean, until, action)
+
+    def _again(self, mean: float, until: float, action: Callable[[], None]) -> None:
+        action()
+        self._repeat(mean, until, action)
+
+    def _in(self, mean: float, action: Callable[..., object], *args: object) -> None:
+        self._queue.call_at(self._queue.time() + self._rng.expovariate(1.0 / mean), action, *args)
+
+    # Faults.
+
+    def _up(self) -> list[SimulatedNode]:
+        return [node for node in self.nodes if node.is_up]
+
+    def _crash(self) -> None:
+        up = self._up()
+        if up:
+            together = self._rng.random() < 0.1
+            for node in up if together else [self._rng.choice(up)]:
+                node.crash(power_lost=self._rng.random() < self._climate.power)
+                self._in(self._climate.down, self._restart, node)
+
+    def _restart(self, node: SimulatedNode) -> None:
+        if not node.is_up:
+            node.start()
+
+    def _two(self) -> tuple[int, int] | None:
+        if len(self.nodes) < 2:
+            return None
+        a, b = self._rng.sample(self.nodes, 2)
+        return a.node_id, b.node_id
+
+    def _reset(self) -> None:
+        if pair := self._two():
+            self._network.reset(*pair)
+
+    def _cut(self) -> None:
+        pair = self._two()
+        if pair is None:
+            return
+        a, b = pair
+        match self._rng.randrange(4):
+            case 0:
+                cuts = [(a, b)]
+            case 1:
+                cuts = [(a, b), (b, a)]
+            case 2:
+                cuts = [(a, other.node_id) for other in self.nodes if other.node_id != a]
+            case _:
+                others = [other.node_id for other in self.nodes if other.node_id != a]
+                cuts = [(a, other) for other in others] + [(other, a) for other in others]
+        for sender, receiver in cuts:
+            self._network.cut(sender, receiver)
+            self._in(self._climate.cut_for, self._network.mend, sender, receiver)
+
+    def _pause(self) -> None:
+        up = self._up()
+        if up:
+            node = self._rng.choice(up)
+            node.pause()
+            self._in(self._climate.pause_for, node.resume)
+
+    def _stall(self) -> None:
+        node = self._rng.choice(self.nodes)
+        node.disk.conditions.stall = self._rng.uniform(0.01, 0.5)
+        self._in(self._climate.stall_for, self._end_stall, node)
+
+    def _end_stall(self, node: SimulatedNode) -> None:
+        node.disk.conditions.stall = 0.0
+
+    def _seesaw(self) -> None:
+        """Cut a leader off with one follower, whose answers to it stall; let the others go on; make their
+        leader pause.
+
+        If the first one leads again by the time the answers arrive, they are about a log that is no more.
+        """
+        leading = [
+            node for node in self.nodes if node.driver is not None and node.driver.leading_term is not None
+        ]
+        if not leading or len(self.nodes) < 3:
+            return
+        leader = self._rng.choice(leading).node_id
+        follower = self._rng.choice([node.node_id for node in self.nodes if node.node_id != leader])
+        now, network = self._queue.time(), self._network
+        network.cut(follower, leader)
+        self._queue.call_at(now + self._rng.uniform(1.6, 2.4), network.mend, follower, leader)
+        others = [node.node_id for node in self.nodes if node.node_id not in (leader, follower)]
+        between = [(a, b) for a in (leader, follower) for b in others]
+        until = now + self._rng.uniform(0.5, 1.0)
+        for a, b in between + [pair[::-1] for pair in between]:
+            network.cut(a, b)
+            self._queue.call_at(until, network.mend, a, b)
+        self._queue.call_at(until + 0.2, self._pause_leader, leader)
+
+    def _pause_leader(self, but: int) -> None:
+        for node in self.nodes:
+            if node.driver is not None and node.driver.leading_term is not None and node.node_id != but:
+                node.pause()
+                self._in(self._climate.pause_for, node.resume)
+
+    def _propose(self) -> None:
+        stale = self._rng.random() < self._climate.stale
+        for node in self.nodes:
+            if node.is_up:
+                node.propose(stale=stale)
+
+    # The end.
+
+    def _mend(self) -> None:
+        self._network.mend_all()
+        for node in self.nodes:
+            node.disk.conditions.stall = 0.0
+            self._restart(node)
+            node.resume()
+
+    def _converge(self) -> None:
+        """Everything that was committed, and something new, has to arrive everywhere."""
+        committed = self.invariants.committed_records
+        acknowledged = self.invariants.acknowledged
+        deadline = self._queue.time() + CALM_BOUND
+        while self._step(deadline):
+            offsets = {node.next_offset for node in self.nodes}
+            if min(offsets) > committed and self.invariants.acknowledged > acknowledged:
+                return
+        raise InvariantError(f"no progress in {CALM_BOUND} s after everything was mended")
+
+    def result(self, seed: int, problem: str | None) -> HistoryResult:
+        """What it came to."""
+        counters = [node.driver.counters for node in self.nodes if node.driver is not None]
+        return HistoryResult(
+            seed,
+            problem,
+            self.invariants.trace.checksum,
+            self.invariants.acknowledged,
+            sum(counter.elections for counter in counters),
+            sum(counter.snapshots_installed for counter in counters),
+        )
+
+
+def run_history(seed: int, nodes: int | None = None) -> HistoryResult:
+    """Run one history; a violated invariant, or an error out of a node, is its problem."""
+    history = History(seed, nodes)
+    try:
+        history.run()
+    except (InvariantError, AssertionError, LookupError, ValueError, TypeError) as error:
+        return history.result(seed, f"{type(error).__name__}: {error}")
+    return history.result(seed, None)
+
+
+def run_histories(first: int, count: int, nodes: int | None = None) -> list[HistoryResult]:
+    """Run the seeds from `first` on, and return those that failed."""
+    return [result for seed in range(first, first + count) if (result := run_history(seed, nodes)).problem]
+
+
+def find_violation(mutant: str, first: int, count: int) -> HistoryResult | None:
+    """The first of these seeds that fails while a guard is taken away; None if all pass."""
+    definition = MUTANTS[mutant]
+    with definition.applied():
+        for seed in range(first, first + count):
+            result = run_history(seed, definition.nodes)
+            if result.problem is not None:
+                return result
+    return None
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """The command; its exit status is 1 if a history failed, or if a mutant was not found."""
+    parser = argparse.ArgumentParser(prog="python -m chaos.quorum_simulation", description=__doc__)
+    parser.add_argument("--seed", type=int, default=0, help="the first seed")
+    parser.add_argument("--histories", type=int, default=1)
+    parser.add_argument("--nodes", type=int, help="voters; drawn for each history by default")
+    parser.add_argument("--jobs", type=int, default=1, help="processes")
+    parser.add_argument(
+        "--mutant", choices=sorted(MUTANTS), help="take a guard away and look for a violation"
+    )
+    options = parser.parse_args(arguments)
+    if options.mutant:
+        found = find_violation(options.mutant, options.seed, options.histories)
+        print(found if found is not None else f"{options.mutant} was not found")
+        return 0 if found is not None else 1
+    failed = 0
+    chunk = max(1, min(250, options.histories // options.jobs))
+    starts = range(options.seed, options.seed + options.histories, chunk)
+    with ExitStack() as stack:
+        pool = stack.enter_context(ProcessPoolExecutor(options.jobs))
+        end = options.seed + options.histories
+        runs = [pool.submit(run_histories, s, min(chunk, end - s), options.nodes) for s in starts]
+        for run in runs:
+            for result in run.result():
+                failed += 1
+                print(result, flush=True)
+    print(f"{options.histories} histories, {failed} failed")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,46 @@
+"""What a node knows of its quorum, as DescribeQuorum and a status page show it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class VoterStatus:
+    """One voter as the leader sees it; a node that does not lead knows only itself.
+
+    `log_end_offset` counts Raft entries, like `QuorumStatus.high_watermark`. The times are the driver's
+    clock, in seconds; None while nothing was heard. It was caught up when it last had everything that was
+    committed.
+    """
+
+    node_id: int
+    log_end_offset: int
+    last_response: float | None
+    last_caught_up: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class QuorumStatus:
+    """`next_offset` counts metadata records that are committed here, apart from Raft's indexes."""
+
+    node_id: int
+    leader_id: int | None
+    term: int
+    high_watermark: int
+    next_offset: int
+    log_start_offset: int
+    voters: tuple[VoterStatus, ...]
+
+
+@dataclass(slots=True)
+class Counters:
+    """What went wrong, or was refused, since the start."""
+
+    malformed_messages: int = 0
+    refused_messages: int = 0
+    stale_replies: int = 0
+    skipped_entries: int = 0
+    elections: int = 0
+    snapshots_taken: int = 0
+    snapshots_installed: int = 0
