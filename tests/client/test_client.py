@@ -128,7 +128,7 @@ async def test_a_full_buffer_holds_the_sender_up(fake: Any) -> None:
         producer = IdempotentProducer(cluster, options)
 
         async def fill() -> None:
-            while True:
+            for _ in range(1000):
                 await producer.send(TOPIC, b"x" * 10, partition=0)
 
         with pytest.raises(TimeoutError):
