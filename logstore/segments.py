@@ -12,7 +12,8 @@ from logstore.segment import Segment
 from logstore.slices import EMPTY_SLICE, LogSlice
 from logstore.storage import Storage, StorageError
 
-_MAX_RELATIVE = 2**31 - 1
+_MAX_SPAN = 2**31
+"""Most offsets in one segment: relative ones are int32."""
 _WARM_SEGMENTS = 4
 """Most closed segments whose indexes stay in memory."""
 
@@ -56,7 +57,7 @@ class Segments:
             return False
         if (
             segment.size + size > config.segment_bytes
-            or next_offset - segment.base_offset > _MAX_RELATIVE
+            or next_offset - segment.base_offset > _MAX_SPAN
             or segment.indexes.full(config.segment_index_bytes)
         ):
             return True

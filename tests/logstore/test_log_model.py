@@ -131,9 +131,7 @@ class LogModel(RuleBasedStateMachine):
         fetched = b""
         end = self.end
         for size in sizes:
-            data = build_batch(
-                [(self.now, None, b"f" * size)] * 2, base_offset=end, leader_epoch=self.epoch
-            )
+            data = build_batch([(self.now, None, b"f" * size)] * 2, base_offset=end, leader_epoch=self.epoch)
             self.remember(Stored(end, end + 2, self.epoch, data, self.now))
             fetched += data
             end += 2
@@ -308,7 +306,12 @@ class LogModel(RuleBasedStateMachine):
     def ends_agree(self) -> None:
         assert (self.log.start_offset, self.log.end_offset) == (self.start, self.end)
 
-    @rule(offset=st.integers(0, 200), max_bytes=st.integers(0, 3000), limit=st.integers(0, 40), one=st.booleans())
+    @rule(
+        offset=st.integers(0, 200),
+        max_bytes=st.integers(0, 3000),
+        limit=st.integers(0, 40),
+        one=st.booleans(),
+    )
     def read(self, offset: int, max_bytes: int, limit: int, one: bool) -> None:
         offset = self.start + offset % (self.end - self.start + 1)
         ends = [self.start, *(batch.next for batch in self.visible())]
