@@ -11,11 +11,15 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from typing import Final
 
 from kafkawire.errors import ErrorCode, KafkaError
 from metadata.image import BrokerImage
 
 Replicas = tuple[int, ...]
+
+_ROUNDS: Final = 20
+"""How often leaderships are passed on at most; a few rounds are enough in practice."""
 
 
 def check_replication_factor(brokers: Sequence[BrokerImage], factor: int) -> None:
@@ -44,7 +48,9 @@ def place(
     placement = _Placement(brokers, factor, turn)
     for replicas in existing:
         placement.count(replicas)
-    return [placement.next() for _ in range(count)]
+    placed = [placement.next() for _ in range(count)]
+    placement.even_out(placed)
+    return placed
 
 
 class _Placement:
@@ -78,14 +84,32 @@ class _Placement:
         chosen: list[int] = []
         while len(chosen) < self._factor:
             chosen.append(self._best(by_turn, chosen))
+        replicas = self._in_order(chosen)
+        self.count(replicas)
+        return replicas
+
+    def even_out(self, placed: list[Replicas]) -> None:
+        """Pass leaderships on inside partitions, where choosing one by one left a broker with two too
+        many."""
+        for _ in range(_ROUNDS):
+            changed = False
+            for number, replicas in enumerate(placed):
+                better = self._in_order(replicas)
+                if self._led[better[0]] < self._led[replicas[0]] - 1:
+                    self._led[replicas[0]] -= 1
+                    self._led[better[0]] += 1
+                    placed[number], changed = better, True
+            if not changed:
+                return
+
+    def _in_order(self, chosen: Sequence[int]) -> Replicas:
+        """The brokers of a partition, those first that should lead first."""
         leader = min(chosen, key=lambda broker: (broker in self._resting, self._led[broker]))
         followers = sorted(
             (broker for broker in chosen if broker != leader),
             key=lambda broker: (broker in self._resting, self._next[leader, broker]),
         )
-        replicas = (leader, *followers)
-        self.count(replicas)
-        return replicas
+        return (leader, *followers)
 
     def _best(self, by_turn: Sequence[int], chosen: Sequence[int]) -> int:
         used = [self._racks[broker] for broker in chosen]

@@ -1,0 +1,140 @@
+"""IncrementalAlterConfigs: operations, limits, errors."""
+
+from __future__ import annotations
+
+import pytest
+
+from kafkawire.errors import ErrorCode
+from metadata.controller.commands import (
+    AlterConfigOp,
+    AlterConfigsResource,
+    AlterConfigsResult,
+    ConfigAlteration,
+    IncrementalAlterConfigs,
+    IncrementalAlterConfigsReply,
+)
+
+TOPIC, BROKER = 2, 4
+SET, DELETE, APPEND, SUBTRACT = AlterConfigOp
+
+
+def alter(
+    cluster, *resources: AlterConfigsResource, validate_only: bool = False
+) -> tuple[AlterConfigsResult, ...]:
+    reply = cluster.ask(IncrementalAlterConfigs(resources, validate_only))
+    assert isinstance(reply, IncrementalAlterConfigsReply)
+    return reply.resources
+
+
+def on_topic(*ops: ConfigAlteration) -> AlterConfigsResource:
+    return AlterConfigsResource(TOPIC, "t", ops)
+
+
+@pytest.fixture
+def scene(cluster):
+    cluster.create("t", (1,), retention_ms="1000")
+    return cluster
+
+
+def test_set_and_delete(scene):
+    alter(scene, on_topic(ConfigAlteration("segment.bytes", SET, "2000000")))
+    assert scene.image.configs.topic("t") == {"retention.ms": "1000", "segment.bytes": "2000000"}
+    alter(scene, on_topic(ConfigAlteration("retention.ms", DELETE), ConfigAlteration("flush.ms", SET, "5")))
+    assert scene.image.configs.topic("t") == {"segment.bytes": "2000000", "flush.ms": "5"}
+
+
+def test_what_changes_nothing_leaves_no_record(scene):
+    before = scene.image
+    alter(
+        scene, on_topic(ConfigAlteration("retention.ms", SET, "1000"), ConfigAlteration("flush.ms", DELETE))
+    )
+    assert scene.image is before
+
+
+def test_append_and_subtract_start_from_the_value_in_effect(scene):
+    alter(scene, on_topic(ConfigAlteration("cleanup.policy", APPEND, "compact")))
+    assert scene.image.configs.topic("t")["cleanup.policy"] == "delete,compact"
+    alter(scene, on_topic(ConfigAlteration("cleanup.policy", APPEND, "compact")))
+    assert scene.image.configs.topic("t")["cleanup.policy"] == "delete,compact"
+    alter(scene, on_topic(ConfigAlteration("cleanup.policy", SUBTRACT, "delete")))
+    assert scene.image.configs.topic("t")["cleanup.policy"] == "compact"
+
+
+def test_one_bad_key_spoils_its_resource_and_no_other(scene):
+    bad = on_topic(ConfigAlteration("flush.ms", SET, "5"), ConfigAlteration("segment.bytes", SET, "1"))
+    good = AlterConfigsResource(BROKER, "", (ConfigAlteration("log.retention.ms", SET, "77"),))
+    results = alter(scene, bad, good)
+    assert [each.error_code for each in results] == [ErrorCode.INVALID_CONFIG, ErrorCode.NONE]
+    assert scene.image.configs.topic("t") == {"retention.ms": "1000"}
+    assert scene.image.configs.cluster_defaults == {"log.retention.ms": "77"}
+
+
+def test_validation_alone_changes_nothing(scene):
+    before = scene.image
+    results = alter(scene, on_topic(ConfigAlteration("flush.ms", SET, "5")), validate_only=True)
+    assert results[0].error_code is ErrorCode.NONE
+    assert scene.image is before
+
+
+def test_configs_of_one_broker(scene):
+    alter(scene, AlterConfigsResource(BROKER, "2", (ConfigAlteration("message.max.bytes", SET, "9000"),)))
+    assert scene.image.configs.broker(2) == {"message.max.bytes": "9000"}
+    assert scene.image.configs.broker(1) == {}
+
+
+@pytest.mark.parametrize(
+    ("resource", "code", "message"),
+    [
+        (AlterConfigsResource(TOPIC, "unknown"), ErrorCode.UNKNOWN_TOPIC_OR_PARTITION, "unknown"),
+        (AlterConfigsResource(BROKER, "9"), ErrorCode.BROKER_ID_NOT_REGISTERED, "9"),
+        (AlterConfigsResource(BROKER, "x"), ErrorCode.INVALID_REQUEST, "x"),
+        (AlterConfigsResource(BROKER, "²"), ErrorCode.INVALID_REQUEST, "²"),
+        (AlterConfigsResource(BROKER, "1" * 5000), ErrorCode.BROKER_ID_NOT_REGISTERED, ""),
+        (AlterConfigsResource(8, "1"), ErrorCode.INVALID_REQUEST, "8"),
+        (AlterConfigsResource(77, "1"), ErrorCode.INVALID_REQUEST, "77"),
+        (on_topic(ConfigAlteration("nonsense", SET, "1")), ErrorCode.INVALID_CONFIG, "nonsense"),
+        (on_topic(ConfigAlteration("nonsense", DELETE)), ErrorCode.INVALID_CONFIG, "nonsense"),
+        (on_topic(ConfigAlteration("flush.ms", SET, "soon")), ErrorCode.INVALID_CONFIG, "flush.ms"),
+        (on_topic(ConfigAlteration("flush.ms", SET, "-1")), ErrorCode.INVALID_CONFIG, "at least 0"),
+        (on_topic(ConfigAlteration("flush.ms", SET, None)), ErrorCode.INVALID_REQUEST, "flush.ms"),
+        (on_topic(ConfigAlteration("flush.ms", 9, "1")), ErrorCode.INVALID_REQUEST, "9"),
+        (on_topic(ConfigAlteration("flush.ms", APPEND, "1")), ErrorCode.INVALID_CONFIG, "not LIST"),
+        (
+            on_topic(ConfigAlteration("flush.ms", SET, "1"), ConfigAlteration("flush.ms", SET, "2")),
+            ErrorCode.INVALID_REQUEST,
+            "duplicate",
+        ),
+        (on_topic(ConfigAlteration("cleanup.policy", SUBTRACT, "delete")), ErrorCode.INVALID_CONFIG, "empty"),
+        (
+            on_topic(
+                ConfigAlteration("min.compaction.lag.ms", SET, "10"),
+                ConfigAlteration("max.compaction.lag.ms", SET, "9"),
+            ),
+            ErrorCode.INVALID_CONFIG,
+            "max.compaction.lag.ms",
+        ),
+        (
+            AlterConfigsResource(BROKER, "1", (ConfigAlteration("node.id", SET, "5"),)),
+            ErrorCode.INVALID_REQUEST,
+            "Cannot update these configs dynamically: node.id",
+        ),
+        (
+            AlterConfigsResource(BROKER, "", (ConfigAlteration("nonsense", SET, "5"),)),
+            ErrorCode.INVALID_CONFIG,
+            "nonsense",
+        ),
+    ],
+)
+def test_what_cannot_be_is_refused(scene, resource, code, message):
+    before = scene.image
+    (result,) = alter(scene, resource)
+    assert result.error_code is code
+    assert message in (result.error_message or "")
+    assert scene.image is before
+
+
+def test_a_resource_stands_once(scene):
+    before = scene.image
+    change = on_topic(ConfigAlteration("flush.ms", SET, "5"))
+    assert {each.error_code for each in alter(scene, change, change)} == {ErrorCode.INVALID_REQUEST}
+    assert scene.image is before
