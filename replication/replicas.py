@@ -89,8 +89,8 @@ class Replicas:
 
     def apply(self, image: MetadataImage, now: float) -> dict[str, int]:
         """Become what `image` says. Logs are opened before roles change, so that a client that is told of a
-        leader finds it ready. Returns how many partitions this broker leads or follows anew, and how many left
-        it, by those words; nothing where nothing changed. Raises StorageError."""
+        leader finds it ready. Returns how many partitions this broker leads or follows anew, and how
+        many left it, by those words; nothing where nothing changed. Raises StorageError."""
         old, self._image = self._image, image
         delta = MetadataDelta(old, image)
         changes = changes_for(delta, self.local_id)

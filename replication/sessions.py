@@ -122,54 +122,65 @@ class ReplicaSession:
             fetching.partition.watchers.pop(self, None)
         self._news.pop(key, None)
 
-    def collect(self, max_bytes: int) -> tuple[ReplicaFetchReply, list[LogSlice]] | None:
-        """The answer if there is anything to say, else None. Records of up to about `max_bytes` in all;
-        partitions that did not fit come first the next time."""
+    def collect(self, max_bytes: int, *, patient: bool) -> tuple[ReplicaFetchReply, list[LogSlice]] | None:
+        """The answer if there is anything to say, else None.
+
+        Records of up to about `max_bytes` in all; partitions that did not fit come first the next time. A
+        `patient` look does not answer for high watermarks alone: they travel with the next records, or when
+        the follower has waited long enough.
+        """
         entries = self._errors
-        self._errors = []
+        told: list[tuple[_Fetching, Fetched]] = []
         slices: list[LogSlice] = []
         room = max_bytes
         for key in tuple(self._news):
             if room <= 0:
                 break
             fetching = self._fetching.get(key)
-            del self._news[key]
             if fetching is None or fetching.unanswered:
+                del self._news[key]
                 continue
-            entry, records = self._collect_one(fetching, room)
-            if entry is None:
+            try:
+                entry, records = self._look_at(fetching, room)
+            except KafkaError as error:
+                entries.append(self._failed(fetching, error.code))
                 continue
-            entries.append(entry)
-            if records is not None and records.size:
+            told.append((fetching, entry))
+            if records.size:
                 slices.append(records)
                 room -= records.size
-        if not entries:
+        if not entries and not slices and (patient or not any(self._is_news(*each) for each in told)):
             return None
+        self._errors = []
+        for fetching, entry in told:
+            del self._news[entry.key]
+            if entry.size or self._is_news(fetching, entry):
+                entries.append(entry)
+                fetching.sent_high_watermark = entry.high_watermark
+                fetching.sent_log_start = entry.log_start
+                fetching.unanswered = entry.size > 0
         return ReplicaFetchReply(ErrorCode.NONE, self.session_id, entries), slices
 
-    def _collect_one(self, fetching: _Fetching, room: int) -> tuple[Fetched | None, LogSlice | None]:
+    def _look_at(self, fetching: _Fetching, room: int) -> tuple[Fetched, LogSlice]:
+        """What there is to tell of one partition. Raises KafkaError when it is not ours to tell any more."""
         partition = fetching.partition
         asked = fetching.asked
-        try:
-            partition.leads()
-            partition.check_epoch(asked.leader_epoch)
-            records = partition.read_for_follower(asked.offset, room)
-        except KafkaError as error:
-            log = partition.log
-            self._forget(asked.key)
-            return Fetched(*asked.key, error.code, -1, log.start_offset, 0, -1, log.end_offset), None
-        high_watermark = partition.high_watermark
-        log_start = partition.log.start_offset
-        if (
-            records.size == 0
-            and fetching.sent_high_watermark == high_watermark
-            and fetching.sent_log_start == log_start
-        ):
-            return None, None
-        fetching.sent_high_watermark = high_watermark
-        fetching.sent_log_start = log_start
-        fetching.unanswered = records.size > 0
-        return Fetched(*asked.key, ErrorCode.NONE, high_watermark, log_start, records.size), records
+        partition.leads()
+        partition.check_epoch(asked.leader_epoch)
+        records = partition.read_for_follower(asked.offset, room)
+        start = partition.log.start_offset
+        return Fetched(*asked.key, ErrorCode.NONE, partition.high_watermark, start, records.size), records
+
+    @staticmethod
+    def _is_news(fetching: _Fetching, entry: Fetched) -> bool:
+        return (
+            fetching.sent_high_watermark != entry.high_watermark or fetching.sent_log_start != entry.log_start
+        )
+
+    def _failed(self, fetching: _Fetching, code: ErrorCode) -> Fetched:
+        log = fetching.partition.log
+        self._forget(fetching.asked.key)
+        return Fetched(*fetching.asked.key, code, -1, log.start_offset, 0, -1, log.end_offset)
 
 
 class ReplicaSessions:

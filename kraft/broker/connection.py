@@ -121,8 +121,9 @@ class Connection(asyncio.BufferedProtocol):
         return reply
 
     def close(self) -> None:
-        """Close after what is already written."""
+        """Close after the answers that are there already; those that wait are given up."""
         if not self.closed:
+            self._flush()
             self._transport.close()
 
     def refuse(self, error: KafkaError) -> None:
@@ -157,7 +158,7 @@ class Connection(asyncio.BufferedProtocol):
                     self._answer(answer)
         except FrameError as error:
             _EVENTS.warning("connection.bad_frame", peer=f"{self.peer[0]}:{self.peer[1]}", reason=str(error))
-            self._transport.abort()
+            self.close()
             return
         finally:
             self._inside = False

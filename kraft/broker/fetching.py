@@ -27,10 +27,6 @@ FETCH = "replica.fetch"
 NUDGE = "replica.nudge"
 """A follower has something new to ask: its waiting fetch is to be answered at once, if only with nothing."""
 
-BULK_FROM = 256 * 1024
-"""When the last answer had this many bytes, the next is fetched by a request of its own, which the kernel
-serves from the file. Smaller ones cost less on the link."""
-
 
 @dataclass(frozen=True, slots=True)
 class FetchSettings:
@@ -81,7 +77,6 @@ class FollowerLoops:
 
     async def _follow(self, fetcher: LeaderFetcher, wake: asyncio.Event) -> None:
         leader_id = fetcher.leader_id
-        last_size = 0
         while True:
             if not fetcher.partitions and not fetcher.has_news:
                 wake.clear()
@@ -92,7 +87,7 @@ class FollowerLoops:
                 await asyncio.sleep(0.02)
                 continue
             try:
-                last_size = await self._exchange(fetcher, peer, bulk=last_size >= BULK_FROM)
+                await self._exchange(fetcher, peer)
             except PeerError as error:
                 self._events.info("fetch.failed", leader=leader_id, reason=str(error))
                 fetcher.reset()
@@ -109,7 +104,7 @@ class FollowerLoops:
                 self._on_storage_failure(error)
                 return
 
-    async def _exchange(self, fetcher: LeaderFetcher, peer: Peer, *, bulk: bool) -> int:
+    async def _exchange(self, fetcher: LeaderFetcher, peer: Peer) -> None:
         settings = self._settings
         request = fetcher.next_request(
             self._controller.broker_epoch,
@@ -120,12 +115,11 @@ class FollowerLoops:
         self._waiting[fetcher.leader_id] = True
         try:
             timeout = settings.wait + settings.timeout
-            response = await peer.call(FETCH, request.to_wire(), timeout=timeout, bulk=bulk)
+            response = await peer.call(FETCH, request.to_wire(), timeout=timeout)
         finally:
             self._waiting[fetcher.leader_id] = False
         payload = memoryview(response.payload)
         fetcher.apply(ReplicaFetchReply.from_wire(response.value), payload, self._clock.monotonic())
-        return len(payload)
 
 
 class FetchServer:
@@ -144,7 +138,7 @@ class FetchServer:
         if request.replica_id != link.peer_id:
             raise KafkaError(ErrorCode.INVALID_REQUEST, "a replica fetch in another node's name")
         session = self._sessions.receive(request, self._replicas.by_key, self._clock.monotonic())
-        collected = session.collect(request.max_bytes)
+        collected = session.collect(request.max_bytes, patient=request.wait_ms > 0)
         if collected is not None:
             return _reply(*collected)
         if request.wait_ms <= 0:
@@ -203,7 +197,7 @@ class _Wait:
         if self._sessions.of(self._session.replica_id) is not self._session:
             self.future.set_exception(KafkaError(ErrorCode.FETCH_SESSION_ID_NOT_FOUND))
             return
-        collected = self._session.collect(self._max_bytes)
+        collected = self._session.collect(self._max_bytes, patient=only_if_any)
         if collected is not None:
             self.future.set_result(_reply(*collected))
         elif not only_if_any:
