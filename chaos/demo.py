@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import gc
 import itertools
+import math
 import time
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
@@ -39,7 +40,6 @@ LEADER_DIES_AT = 0.5
 CONTROLLER_DIES_AT = 0.75
 LAST_PART = 0.85
 """What comes after this share is held back until both have died, so that it has to go through."""
-HORIZON = 3.0
 READ_TIMEOUT = 60.0
 
 
@@ -83,10 +83,11 @@ class Run:
         self.progress.events.append(f"{time.monotonic() - self.started:6.1f} s  {event}")
 
     def waits(self) -> list[Wait]:
-        """How long each fault kept the producer waiting, at most, in one of the partitions that it hit."""
+        """How long each fault, up to the next, kept the producer waiting in a partition that it hit."""
+        ends = [fault.at for _, fault, _ in self.suffered[1:]] + [math.inf]
         return [
-            Wait(what, 1000 * self.meter.longest(hit, fault.at, HORIZON))
-            for what, fault, hit in self.suffered
+            Wait(what, 1000 * self.meter.longest(hit, fault.at, end))
+            for (what, fault, hit), end in zip(self.suffered, ends, strict=True)
         ]
 
 

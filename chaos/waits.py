@@ -5,6 +5,7 @@ Pure; times are seconds of one clock, passed in.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -44,18 +45,14 @@ class WaitMeter:
         lane.unacknowledged -= count
         lane.quiet_since = now
 
-    def longest(self, partitions: Iterable[int], fault: float, horizon: float) -> float:
-        """The longest pause that a fault made in one of `partitions`.
-
-        Pauses count that end after the fault and begin before `fault + horizon`, and of each what comes after
-        the fault; 0.0 if there is none.
-        """
+    def longest(self, partitions: Iterable[int], since: float, until: float = math.inf) -> float:
+        """The longest pause in one of `partitions` between `since` and `until`; 0.0 if there is none."""
         return max(
             (
-                pause.end - max(pause.start, fault)
+                min(pause.end, until) - max(pause.start, since)
                 for partition in partitions
                 for pause in self._lanes.get(partition, _Lane()).pauses
-                if pause.end > fault and pause.start < fault + horizon
+                if pause.end > since and pause.start < until
             ),
             default=0.0,
         )

@@ -73,6 +73,11 @@ class Delivery:
         return base + self._index if base >= 0 else -1
 
     @property
+    def begins_batch(self) -> bool:
+        """True for the first record of a batch."""
+        return self._index == 0
+
+    @property
     def done(self) -> bool:
         """True once it is stored, or has failed."""
         return self._batch.acknowledged.done()

@@ -91,7 +91,10 @@ class IdempotentProducer:
             self._room.clear()
             await self._room.wait()
         self._buffered += record_size(key, value)
-        return lane.add(self._clock_ms() if timestamp_ms is None else timestamp_ms, key, value)
+        delivery = lane.add(self._clock_ms() if timestamp_ms is None else timestamp_ms, key, value)
+        if delivery.begins_batch:
+            await asyncio.sleep(0)  # the batch before it can leave, also from a loop that never waits
+        return delivery
 
     async def flush(self) -> None:
         """Wait until every record that was sent is stored; raises the KafkaError of the first that is not."""

@@ -114,9 +114,10 @@ def test_a_pause_counts_from_the_fault_to_the_next_acknowledgement() -> None:
     meter.sent(0, 1.1)
     meter.acknowledged(0, 1, 2.0)
     meter.acknowledged(0, 1, 5.0)
-    assert meter.longest([0], fault=3.0, horizon=3.0) == 2.0
-    assert meter.longest([0], fault=5.0, horizon=3.0) == 0.0
-    assert meter.longest([1], fault=3.0, horizon=3.0) == 0.0
+    assert meter.longest([0], since=3.0) == 2.0
+    assert meter.longest([0], since=3.0, until=4.5) == 1.5
+    assert meter.longest([0], since=5.0) == 0.0
+    assert meter.longest([1], since=3.0) == 0.0
 
 
 def test_time_with_nothing_on_its_way_is_no_pause() -> None:
@@ -125,8 +126,8 @@ def test_time_with_nothing_on_its_way_is_no_pause() -> None:
     meter.acknowledged(0, 1, 1.5)
     meter.sent(0, 9.0)
     meter.acknowledged(0, 1, 9.25)
-    assert meter.longest([0], fault=1.2, horizon=100.0) == pytest.approx(0.3)
-    assert meter.longest([0], fault=1.6, horizon=1.0) == 0.0
+    assert meter.longest([0], since=1.2) == pytest.approx(0.3)
+    assert meter.longest([0], since=1.6, until=8.0) == 0.0
 
 
 def test_lines_of_a_file_have_a_key_for_a_thousand(tmp_path: Path) -> None:

@@ -1,0 +1,104 @@
+"""`kraft-node dev` whole: it says where to connect, serves, and leaves nothing behind."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+pytestmark = [pytest.mark.cluster, pytest.mark.xdist_group("processes")]
+
+
+@contextmanager
+def dev_cluster(*arguments: str, temporary: Path) -> Iterator[tuple[subprocess.Popen[str], list[str]]]:
+    """A running `dev` and what it said until it named the bootstrap address."""
+    command = [sys.executable, "-m", "kraft", "dev", "--port", "0", *arguments]
+    environment = {**os.environ, "TMPDIR": str(temporary)}
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment
+    ) as process:
+        try:
+            assert process.stdout is not None
+            said: list[str] = []
+            for line in process.stdout:
+                said.append(line)
+                if line.startswith("bootstrap: "):
+                    break
+            assert said[-1].startswith("bootstrap: "), "".join(said)
+            yield process, said
+        finally:
+            process.send_signal(signal.SIGINT)
+            process.wait(30)
+
+
+def kraft(bootstrap: str, *arguments: str) -> str:
+    environment = {**os.environ, "KRAFT_BOOTSTRAP": bootstrap}
+    return subprocess.run(
+        [sys.executable, "-m", "kraft", *arguments],
+        capture_output=True,
+        text=True,
+        check=True,
+        env=environment,
+    ).stdout
+
+
+def bootstrap_in(said: list[str]) -> str:
+    return said[-1].split()[1]
+
+
+def pids_in(said: list[str]) -> list[int]:
+    return [int(pid) for line in said for pid in re.findall(r"pid (\d+)", line)]
+
+
+def test_one_node_by_default_and_nothing_is_left(tmp_path: Path) -> None:
+    with dev_cluster(temporary=tmp_path) as (process, said):
+        (pid,) = pids_in(said)
+        ended = os.pidfd_open(pid)
+        assert (
+            kraft(bootstrap_in(said), "topics", "create", "orders", "--partitions", "3") == "created orders\n"
+        )
+        assert kraft(bootstrap_in(said), "topics", "list") == "orders\n"
+        assert "3 partitions" in kraft(bootstrap_in(said), "topics", "describe", "orders")
+        assert "1 topic, 3 partitions, 0 under-replicated" in kraft(bootstrap_in(said), "cluster")
+        assert kraft(bootstrap_in(said), "topics", "delete", "orders") == "deleted orders\n"
+        assert kraft(bootstrap_in(said), "topics", "list") == ""
+    assert process.returncode == 0
+    with pytest.raises(ProcessLookupError):
+        signal.pidfd_send_signal(ended, signal.SIGTERM)
+    os.close(ended)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_several_nodes_are_processes_that_find_each_other(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    size = ["--controllers", "3", "--brokers", "2", "--data-dir", str(data)]
+    with dev_cluster(*size, temporary=tmp_path) as (process, said):
+        assert len(set(pids_in(said))) == 5
+        arguments = ["topics", "create", "orders", "--replication-factor", "2"]
+        assert kraft(bootstrap_in(said), *arguments) == "created orders\n"
+        assert "0 under-replicated" in kraft(bootstrap_in(said), "cluster")
+    assert process.returncode == 0
+    assert (data / "broker-1" / "meta.properties").exists()
+    with dev_cluster(*size, temporary=tmp_path) as (_, said):
+        assert kraft(bootstrap_in(said), "topics", "list") == "orders\n", "the data was kept"
+
+
+def test_a_node_cannot_have_a_directory_that_is_in_use(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    with dev_cluster("--data-dir", str(data), temporary=tmp_path):
+        second = subprocess.run(
+            [sys.executable, "-m", "kraft", "dev", "--port", "0", "--data-dir", str(data)],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    assert second.returncode == 1
+    assert "is in use by another process" in second.stderr
+    assert second.stderr.count("\n") == 1
