@@ -98,7 +98,7 @@ class ProduceHandler:
 
 
 class _Waiting:
-    """One acks=all request on its way: answered when the last of its partitions is (see `Acknowledgement`)."""
+    """One acks=all request on its way, answered when its last partition is (see `Acknowledgement`)."""
 
     __slots__ = (
         "_connection",
