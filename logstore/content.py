@@ -104,6 +104,7 @@ class LogContent:
             except StorageError:
                 self.fail(str(error))
             raise
+        segment.written_ms = self.now_ms
         return segment
 
     def must_roll(self, size: int, last: BatchHeader) -> bool:
@@ -151,6 +152,12 @@ class LogContent:
         # No sync: until the recovery point has passed `start_offset`, the batches themselves tell.
         if self.epochs.assign(epoch, start_offset):
             self.save_epochs(durable=False)
+
+    def assign_newer_epoch(self, epoch: int, start_offset: int) -> None:
+        """The same for the epoch of a batch: a leader never writes in an older one than before."""
+        if epoch < self.epochs.latest:
+            raise ValueError(f"a batch of epoch {epoch} behind one of epoch {self.epochs.latest}")
+        self.assign_epoch(epoch, start_offset)
 
     def save_epochs(self, *, durable: bool) -> None:
         """Write the epochs' checkpoint; raises StorageError."""

@@ -190,7 +190,7 @@ class Log:
         stamp(records, 0, first_offset, leader_epoch)
         next_offset = first_offset + header.last_offset_delta + 1
         if leader_epoch != content.epochs.latest:
-            content.assign_epoch(leader_epoch, first_offset)
+            content.assign_newer_epoch(leader_epoch, first_offset)
         content.now_ms = now_ms
         if content.segments.must_roll(config, size, next_offset, header.max_timestamp, now_ms):
             content.roll()

@@ -160,7 +160,7 @@ class LogLoader:
                 self._drop_from(number + 1, segment.next_offset, recovery_point)
                 break
         for segment in self._segments[first:-1]:
-            self._unsynced += segment.seal(self._now_ms)
+            self._unsynced += segment.seal()
         return producers
 
     def _recover_segment(self, segment: Segment, producers: ProducerStates, epochs: EpochCache) -> int:

@@ -34,7 +34,8 @@ class Segment:
     """The batches from `base_offset` to before `next_offset`: `size` bytes in `file`.
 
     `next_offset` is the base of the following segment where there is one. `first_timestamp` (ms) is that of
-    the first batch, `written_ms` the wall clock when the segment was last known to be written.
+    the first batch; `opened_ms` and `written_ms` are what the wall clock said when the segment was opened and
+    when it was last known to be written.
     """
 
     __slots__ = (
@@ -52,6 +53,7 @@ class Segment:
         "file",
         "first_timestamp",
         "next_offset",
+        "opened_ms",
         "size",
         "written_ms",
     )
@@ -67,7 +69,7 @@ class Segment:
         self._interval = interval
         self.base_offset = base_offset
         self.file = storage.open(self.path(LOG), create=True)
-        self.written_ms = now_ms
+        self.opened_ms = self.written_ms = now_ms
         self._resume: dict[int, int] = {}
         self.clear()
 
@@ -130,13 +132,12 @@ class Segment:
             self._storage.remove(self.path(ABORTED_INDEX))
         return paths
 
-    def seal(self, now_ms: int) -> list[str]:
+    def seal(self) -> list[str]:
         """Save, and give back the memory that only the last segment needs; returns what is to be synced.
 
         Raises StorageError.
         """
         paths = self.save()
-        self.written_ms = now_ms
         self.release()
         self._start_recent(self.next_offset)
         return paths

@@ -64,7 +64,7 @@ class Segments:
         if segment.first_timestamp >= 0:
             age = max_timestamp - segment.first_timestamp
         else:
-            age = now_ms - segment.written_ms
+            age = now_ms - segment.opened_ms
         limit = config.segment_ms
         if config.segment_jitter_ms > 0:
             # Spread over the segments, but the same for one of them every time.
@@ -78,7 +78,7 @@ class Segments:
         """
         new = self._create(base_offset, config, now_ms)
         try:
-            paths = self.active.seal(now_ms)
+            paths = self.active.seal()
         except StorageError:
             new.file.close()
             self._storage.remove(new.path(LOG))

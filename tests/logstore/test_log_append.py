@@ -175,6 +175,14 @@ def test_segments_roll_where_relative_offsets_end(open_log: OpenLog) -> None:
     assert log.read(2**31, 999, up_to=2**31 + 1).size
 
 
+def test_a_leader_does_not_write_in_an_older_epoch(open_log: OpenLog) -> None:
+    log = open_log()
+    log.append_as_leader(batch(), 3, NOW_MS)
+    with pytest.raises(ValueError):
+        log.append_as_leader(batch(), 2, NOW_MS)
+    assert (log.end_offset, log.latest_epoch) == (1, 3)
+
+
 def test_a_follower_writes_what_the_leader_stamped(open_log: OpenLog) -> None:
     leader, data = open_log(), b""
     for epoch in (1, 1, 4):
