@@ -38,8 +38,9 @@ from kraft.local_cluster import LocalCluster, plan_cluster
 TOPIC = "lines"
 LEADER_DIES_AT = 0.5
 CONTROLLER_DIES_AT = 0.75
-LAST_PART = 0.85
-"""What comes after this share is held back until both have died, so that it has to go through."""
+LEADER_DEAD_AT = 0.6
+CONTROLLER_DEAD_AT = 0.85
+"""What comes after these shares is held back until the one, then the other has died: it has to go through."""
 READ_TIMEOUT = 60.0
 
 
@@ -65,7 +66,8 @@ class Run:
     suffered: list[tuple[str, Fault, Sequence[int]]] = field(default_factory=list)
     half: asyncio.Event = field(default_factory=asyncio.Event)
     late: asyncio.Event = field(default_factory=asyncio.Event)
-    all_hurt: asyncio.Event = field(default_factory=asyncio.Event)
+    leader_dead: asyncio.Event = field(default_factory=asyncio.Event)
+    controller_dead: asyncio.Event = field(default_factory=asyncio.Event)
 
     def on_acknowledged(self, acknowledged: Acknowledged) -> None:
         """Take a batch's acknowledgement down; wakes who waits for a share of the whole."""
@@ -139,11 +141,14 @@ def exit_status(verdict: Verdict) -> int:
 async def _stream(run: Run, client: Cluster, lines: list[Line], partitions: int) -> None:
     options = ProducerOptions(buffer_size=4 * 1024 * 1024)
     places: dict[bytes, int] = {}
-    held_from = int(len(lines) * LAST_PART)
+    gates = {
+        int(len(lines) * LEADER_DEAD_AT): run.leader_dead,
+        int(len(lines) * CONTROLLER_DEAD_AT): run.controller_dead,
+    }
     async with IdempotentProducer(client, options, on_acknowledged=run.on_acknowledged) as producer:
         for number, line in enumerate(lines):
-            if number == held_from:
-                await run.all_hurt.wait()
+            if number in gates:
+                await gates[number].wait()
             partition = places.get(line.key)
             if partition is None:
                 partition = places[line.key] = partition_for_key(line.key, partitions)
@@ -162,6 +167,7 @@ async def _hurt(run: Run, faults: Faults, watcher: Cluster) -> None:
     led = [each.index for each in watcher.topics[TOPIC].partitions if each.leader == leader.node_id]
     fault = await faults.kill(leader.node_id)
     run.suffered.append((f"leader {leader.node_id} killed", fault, led))
+    run.leader_dead.set()
     successor = await _until_led_by_another(watcher, leader.node_id)
     run.tell(f"node {successor} leads partition 0 after {1000 * (time.monotonic() - fault.at):.0f} ms")
     await faults.restart(leader.node_id)
@@ -171,7 +177,7 @@ async def _hurt(run: Run, faults: Faults, watcher: Cluster) -> None:
     fault = await faults.kill(controller)
     everything = [each.index for each in watcher.topics[TOPIC].partitions]
     run.suffered.append((f"active controller {controller} killed", fault, everything))
-    run.all_hurt.set()
+    run.controller_dead.set()
     successor = await _until_another_is_active(admin, controller)
     run.tell(f"controller {successor} is active after {1000 * (time.monotonic() - fault.at):.0f} ms")
     await faults.restart(controller)

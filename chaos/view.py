@@ -55,7 +55,9 @@ def live_view(progress: Progress) -> RenderableType:
         f"{done:,} of {progress.total:,} records   {progress.rate:,.0f}/s   {progress.elapsed:.1f} s",
     )
     bar = ProgressBar(total=max(1, progress.total), completed=done, width=60)
-    return Group(head, bar, _partition_table(progress), *map(Text, progress.events[-MAX_EVENTS:]))
+    bar_line = Table.grid()
+    bar_line.add_row(bar)
+    return Group(head, bar_line, _partition_table(progress), *map(Text, progress.events[-MAX_EVENTS:]))
 
 
 def _partition_table(progress: Progress) -> Table:
