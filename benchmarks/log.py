@@ -1,6 +1,6 @@
 """What the log costs: µs per append and per read, with and without the checksum and the write.
 
-    python -m benchmarks.log [--directory DIR]
+python -m benchmarks.log [--directory DIR]
 """
 
 from __future__ import annotations
@@ -50,9 +50,7 @@ def measure(directory: str, size: int, count: int) -> tuple[float, float, float,
     appended = best_of(3, count, append)
 
     sequenced = [
-        bytearray(
-            build_batch([(NOW_MS, None, value)], producer_id=7, producer_epoch=0, base_sequence=number)
-        )
+        bytearray(build_batch([(NOW_MS, None, value)], producer_id=7, producer_epoch=0, base_sequence=number))
         for number in range(min(count, 1000))
     ]
     batches = iter(sequenced)
@@ -88,7 +86,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--directory", help="where to write (a new temporary directory by default)")
     arguments = parser.parse_args()
-    print(f"{'batch':>8} {'append':>8} {'idempot.':>9} {'crc+write':>10} {'log alone':>10} {'tail':>6} {'older':>7}")
+    print(
+        f"{'batch':>8} {'append':>8} {'idempot.':>9} {'crc+write':>10} {'log alone':>10} {'tail':>6} {'older':>7}"
+    )
     for name, size, count in SIZES:
         directory = tempfile.mkdtemp(prefix="log-bench-", dir=arguments.directory)
         appended, idempotent, bare, tail, cold = measure(directory, size, count)
