@@ -80,14 +80,15 @@ class Node:
                 if role is not None:
                     role.register(server)
             add_status_routes(server.app, config.node_id, self._cluster_id, member, broker)
-            addresses = await self._listen(server, broker)
+            reached = await self._listen(server, broker)
+            addresses = self._addresses(reached)
             stack.push_async_callback(server.close)
             if member is not None:
                 stack.push_async_callback(member.close)
                 self._spawn(stack, member.run())
             if broker is not None:
                 stack.push_async_callback(self._close_broker, broker)
-                self._spawn(stack, broker.run(self._reached_at(addresses), lambda: self._ready(addresses)))
+                self._spawn(stack, broker.run(reached, lambda: self._ready(addresses)))
             else:
                 self._ready(addresses)
             await self._stopping.wait()
@@ -122,30 +123,30 @@ class Node:
 
     # -- parts ------------------------------------------------------------------------------------
 
-    async def _listen(self, server: NodeServer, broker: Broker | None) -> NodeAddresses:
-        """Bind both ports; says where the node is reached."""
+    async def _listen(self, server: NodeServer, broker: Broker | None) -> BrokerAddresses:
+        """Bind every port; says where the node is reached."""
         network = self._config.network
-        kafka = None
+        endpoints: list[Endpoint] = []
         where = network.node_listener
         try:
             if broker is not None:
-                where = network.listeners[0].address
-                port = await broker.listener.bind(where.host, where.port)
-                advertised = network.advertised_listeners[0].address
-                kafka = (advertised.host, advertised.port or port)
+                for listener, advertised in zip(network.listeners, network.advertised_listeners, strict=True):
+                    where = listener.address
+                    port = await broker.listeners.bind(listener.name, where.host, where.port)
+                    reached = advertised.address
+                    endpoints.append(Endpoint(listener.name, reached.host, reached.port or port))
             where = network.node_listener
             port = await server.start(where.host, where.port)
         except OSError as error:
             raise NodeFailureError(f"cannot listen on {where}: {error.strerror or error}") from error
         node = network.advertised_node_listener
-        return NodeAddresses(self._config.node_id, (node.host, node.port or port), kafka)
+        return BrokerAddresses(tuple(endpoints), NodeEndpoint(node.host, node.port or port))
 
-    def _reached_at(self, addresses: NodeAddresses) -> BrokerAddresses:
-        assert addresses.kafka is not None
-        first, *others = self._config.network.advertised_listeners
-        endpoints = [Endpoint(first.name, *addresses.kafka)]
-        endpoints += [Endpoint(other.name, other.address.host, other.address.port) for other in others]
-        return BrokerAddresses(tuple(endpoints), NodeEndpoint(*addresses.node))
+    def _addresses(self, reached: BrokerAddresses) -> NodeAddresses:
+        kafka = (reached.endpoints[0].host, reached.endpoints[0].port) if reached.endpoints else None
+        return NodeAddresses(
+            self._config.node_id, (reached.node_endpoint.host, reached.node_endpoint.port), kafka
+        )
 
     def _peer(
         self,
@@ -181,14 +182,12 @@ class Node:
         controllers = {}
         for voter in config.cluster.voters:
             peer = self._peer(voter.node_id, (voter.address.host, voter.address.port))
-            peer.start()
             stack.push_async_callback(peer.close)
             controllers[voter.node_id] = peer
         identity = BrokerIdentity(
             node_id=config.node_id,
             cluster_id=self._cluster_id,
             incarnation=uuid.uuid4(),
-            listener=config.network.listeners[0].name,
             rack=config.rack,
         )
         return Broker(

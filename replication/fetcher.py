@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from kafkawire.errors import ErrorCode, KafkaError
-from logstore.log import EpochEnd
+from logstore.log import EpochEnd, OffsetsOutOfOrder
 from replication.fetch_messages import NEW_SESSION, Fetched, FetchFrom, Key, ReplicaFetch, ReplicaFetchReply
 from replication.follower import Follower
 from replication.partition import Partition
@@ -136,9 +136,18 @@ class LeaderFetcher:
                 if key not in self._unsynced:
                     self._changed[key] = None
                 return
+            self._replicate(partition, fetched, records, now)
+
+    def _replicate(self, partition: Partition, fetched: Fetched, records: memoryview, now: float) -> None:
+        try:
             partition.replicate(records, fetched.high_watermark, fetched.log_start)
-            if len(records):
-                self._appended(partition)
+        except (KafkaError, OffsetsOutOfOrder):
+            # Bytes that do not fit our log, or their checksum: this partition asks again, the others go on.
+            self._asked.pop(partition.key)
+            self._retry_later(partition.key, now)
+            return
+        if len(records):
+            self._appended(partition)
 
     def _appended(self, partition: Partition) -> None:
         # The next request acknowledges what it asks past, so where a sync is owed it waits for that.

@@ -23,7 +23,7 @@ from kraft.broker.handlers.fetch import FetchHandler
 from kraft.broker.handlers.produce import ProduceHandler
 from kraft.broker.isr_updates import IsrUpdates
 from kraft.broker.lifecycle import BrokerLifecycle, HeartbeatSettings
-from kraft.broker.listener import Listener
+from kraft.broker.listener import Listeners
 from kraft.broker.log_directories import LogDirectories
 from kraft.broker.metadata_cache import MetadataCache
 from kraft.broker.metadata_feed import MetadataFeed
@@ -52,12 +52,11 @@ STALL_REST = 10.0
 
 @dataclass(frozen=True, slots=True)
 class BrokerIdentity:
-    """Who this broker is. `listener` names the listener whose addresses its clients are given."""
+    """Who this broker is."""
 
     node_id: int
     cluster_id: str
     incarnation: UUID
-    listener: str
     rack: str | None
 
 
@@ -70,7 +69,7 @@ class BrokerAddresses:
 
 
 class Broker:
-    """`controllers` are links to all controllers; `make_peer` makes one to another broker."""
+    """`controllers` are links to all controllers, not started; `make_peer` makes one to another broker."""
 
     def __init__(
         self,
@@ -90,6 +89,7 @@ class Broker:
         self._events = Events("broker")
         self._latest: MetadataImage | None = None
         self._registered_epoch = -1
+        self._controllers = controllers
         self.metadata = MetadataCache()
         self.controller = ControllerChannel(controllers, clock.monotonic)
         self._stalls = StallDetector(STALL_BOUND, STALL_REST, self._stalled)
@@ -141,7 +141,7 @@ class Broker:
             lambda: self.metadata.image.offset,
             lambda: self._stalls.resting(clock.monotonic()),
         )
-        self.listener = Listener(self._dispatcher(), self._connection_limits())
+        self.listeners = Listeners(self._dispatcher(), self._connection_limits())
 
     def _registration(self, addresses: BrokerAddresses) -> RegisterBroker:
         identity = self._identity
@@ -166,7 +166,6 @@ class Broker:
         context = BrokerContext(
             node_id=self._identity.node_id,
             cluster_id=self._identity.cluster_id,
-            listener=self._identity.listener,
             clock=self._clock,
             configuration=self._configuration,
             metadata=self.metadata,
@@ -203,6 +202,8 @@ class Broker:
 
     async def run(self, addresses: BrokerAddresses, started: Callable[[], None]) -> None:
         """Register, catch up, serve; until cancelled. `started` is called when clients may connect."""
+        for peer in self._controllers.values():
+            peer.start()
         async with asyncio.TaskGroup() as group:
             group.create_task(self._followers.run())
             group.create_task(self._isr_updates.run())
@@ -212,9 +213,9 @@ class Broker:
             self._apply_latest()
             group.create_task(self._lifecycle.run())
             group.create_task(self._tick())
-            group.create_task(self.listener.close_idle())
+            group.create_task(self.listeners.close_idle())
             await self._lifecycle.unfenced.wait()
-            await self.listener.accept()
+            await self.listeners.accept()
             started()
 
     async def leave(self, timeout: float) -> bool:
@@ -223,7 +224,7 @@ class Broker:
 
     async def close(self) -> None:
         """Stop serving and close every log cleanly. Call it after `run` has been cancelled."""
-        await self.listener.close()
+        await self.listeners.close()
         await self._neighbours.close()
         await self._durability.sync(self.replicas)
         self._directories.close(self.replicas, self._registered_epoch)

@@ -57,8 +57,10 @@ class Connection(asyncio.BufferedProtocol):
     """The protocol of one accepted socket."""
 
     def __init__(
-        self, dispatch: Dispatch, limits: ConnectionLimits, open_connections: set[Connection]
+        self, listener: str, dispatch: Dispatch, limits: ConnectionLimits, open_connections: set[Connection]
     ) -> None:
+        self.listener = listener
+        """Name of the listener that the client came by, whose addresses it is given."""
         self._dispatch = dispatch
         self._limits = limits
         self._open_connections = open_connections

@@ -22,8 +22,6 @@ class BrokerContext:
 
     node_id: int
     cluster_id: str
-    listener: str
-    """Name of the listener whose addresses clients of this broker are given."""
     clock: Clock
     configuration: BrokerConfiguration
     metadata: MetadataCache

@@ -14,6 +14,10 @@ from kafkawire.headers import RequestHeader, parse_request_header
 from kafkawire.messages import decode_request, encode_response, response_class
 from kraft.broker.connection import Connection, Reply
 from kraft.broker.outgoing import Segment
+from kraft.events import Events
+from logstore.storage import StorageError
+
+_EVENTS = Events("listener")
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,13 +48,13 @@ class Dispatcher:
         self,
         frame_handlers: Mapping[ApiKey, FrameHandler],
         message_handlers: Mapping[ApiKey, MessageHandler],
-        on_failure: Callable[[BaseException], None],
+        on_storage_failure: Callable[[BaseException], None],
     ) -> None:
         missing = set(APIS) - set(frame_handlers) - set(message_handlers)
         assert not missing, f"advertised without a handler: {missing}"
         self._frame_handlers = frame_handlers
         self._message_handlers = message_handlers
-        self._on_failure = on_failure
+        self._on_storage_failure = on_storage_failure
         self._tasks: set[asyncio.Task[None]] = set()
 
     def __call__(self, connection: Connection, frame: memoryview) -> Sequence[Segment] | None:
@@ -66,10 +70,21 @@ class Dispatcher:
             if frame_handler is not None:
                 return frame_handler(request)
             message = decode_request(api.key, header.api_version, request.body)
+            return self._handle_message(api, request, message)
         except KafkaError as error:
             connection.refuse(error)
-            return None
-        return self._handle_message(api, request, message)
+        except Exception as error:  # noqa: BLE001 - the root of every request; `_failed` tells whose failure it is
+            self._failed(connection, error)
+        return None
+
+    def _failed(self, connection: Connection, error: BaseException) -> None:
+        """The disk's failure is the node's. A mistake of ours is this request's alone: a client that can
+        provoke it must not be able to stop the broker with it."""
+        if isinstance(error, StorageError):
+            self._on_storage_failure(error)
+        else:
+            _EVENTS.error("request.failed", failure=error)
+        connection.close()
 
     def _refuse_version(
         self, connection: Connection, api: Api | None, header: RequestHeader
@@ -86,22 +101,19 @@ class Dispatcher:
         result = self._message_handlers[api.key](request, message)
         if inspect.isawaitable(result):
             reply = request.connection.defer(hold=True)
-            task = asyncio.ensure_future(self._answer_later(api, request.header, result, reply))
+            task = asyncio.ensure_future(self._answer_later(api, request, result, reply))
             self._tasks.add(task)
-            task.add_done_callback(self._task_done)
+            task.add_done_callback(self._tasks.discard)
             return None
         return [encode_response(api.key, request.version, request.header.correlation_id, result)]
 
-    async def _answer_later(
-        self, api: Api, header: RequestHeader, result: Awaitable[Any], reply: Reply
-    ) -> None:
-        response = await result
-        reply.send([encode_response(api.key, header.api_version, header.correlation_id, response)])
-
-    def _task_done(self, task: asyncio.Task[None]) -> None:
-        self._tasks.discard(task)
-        if not task.cancelled() and (error := task.exception()) is not None:
-            self._on_failure(error)
+    async def _answer_later(self, api: Api, request: Request, result: Awaitable[Any], reply: Reply) -> None:
+        header = request.header
+        try:
+            response = await result
+            reply.send([encode_response(api.key, header.api_version, header.correlation_id, response)])
+        except Exception as error:  # noqa: BLE001 - as in `__call__`
+            self._failed(request.connection, error)
 
     async def close(self) -> None:
         """Give up on requests that are still being answered."""

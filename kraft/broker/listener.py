@@ -9,33 +9,34 @@ from kraft.broker.connection import Connection, ConnectionLimits, Dispatch
 IDLE_CHECK_INTERVAL = 5.0
 
 
-class Listener:
-    """One listening socket. It is bound early, so that a port in use is noticed at once, and accepts only
+class Listeners:
+    """The listening sockets. They are bound early, so that a port in use is noticed at once, and accept only
     when the broker may serve."""
 
     def __init__(self, dispatch: Dispatch, limits: ConnectionLimits) -> None:
         self._dispatch = dispatch
         self._limits = limits
-        self._server: asyncio.Server | None = None
+        self._servers: list[asyncio.Server] = []
         self.connections: set[Connection] = set()
 
-    async def bind(self, host: str, port: int) -> int:
-        """Bind without accepting; returns the port. Raises OSError."""
+    async def bind(self, name: str, host: str, port: int) -> int:
+        """Bind one listener without accepting; returns its port. Raises OSError."""
         loop = asyncio.get_running_loop()
-        self._server = await loop.create_server(
-            lambda: Connection(self._dispatch, self._limits, self.connections),
+        server = await loop.create_server(
+            lambda: Connection(name, self._dispatch, self._limits, self.connections),
             host or None,
             port,
             start_serving=False,
             reuse_address=True,
             backlog=512,
         )
-        return int(self._server.sockets[0].getsockname()[1])
+        self._servers.append(server)
+        return int(server.sockets[0].getsockname()[1])
 
     async def accept(self) -> None:
         """Begin to accept."""
-        assert self._server is not None
-        await self._server.start_serving()
+        for server in self._servers:
+            await server.start_serving()
 
     async def close_idle(self) -> None:
         """Close connections that are silent for `connections.max.idle.ms`, until cancelled."""
@@ -48,7 +49,7 @@ class Listener:
 
     async def close(self) -> None:
         """Stop accepting and close every connection."""
-        if self._server is not None:
-            self._server.close()
+        for server in self._servers:
+            server.close()
         for connection in tuple(self.connections):
             connection.close()

@@ -13,14 +13,11 @@ class MetadataCache:
 
     def __init__(self) -> None:
         self.image: MetadataImage = EMPTY_IMAGE
-        self.responses: dict[object, bytes] = {}
-        """Encoded answers that depend on nothing but the image; emptied when that changes."""
         self._changed = asyncio.Event()
 
     def publish(self, image: MetadataImage) -> None:
         """Make `image` the one that clients are told of."""
         self.image = image
-        self.responses.clear()
         changed, self._changed = self._changed, asyncio.Event()
         changed.set()
 

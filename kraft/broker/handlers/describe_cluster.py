@@ -37,7 +37,7 @@ class DescribeClusterHandler:
             )
         brokers = []
         for broker in context.metadata.image.active_brokers():
-            endpoint = broker.endpoint(context.listener)
+            endpoint = broker.endpoint(request.connection.listener)
             if endpoint is not None:
                 brokers.append(
                     self._response.DescribeClusterBroker(

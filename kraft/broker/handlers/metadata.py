@@ -38,11 +38,11 @@ class MetadataHandler:
     def __call__(self, request: Request, message: Any) -> Any | Awaitable[Any]:
         names = self._missing(message)
         if names:
-            return self._create_and_answer(message, names)
+            return self._create_and_answer(request, message, names)
         elsewhere = self._leaders_elsewhere(message)
         if elsewhere:
-            return self._look_and_answer(message, elsewhere)
-        return self._answer(message, {})
+            return self._look_and_answer(request, message, elsewhere)
+        return self._answer(request, message, {})
 
     def _leaders_elsewhere(self, message: Any) -> set[int]:
         """Other brokers that lead what is asked for."""
@@ -51,9 +51,9 @@ class MetadataHandler:
         leaders = {partition.leader for topic in asked if topic is not None for partition in topic.partitions}
         return leaders - {self._context.node_id, NO_LEADER}
 
-    async def _look_and_answer(self, message: Any, leaders: set[int]) -> Any:
+    async def _look_and_answer(self, request: Request, message: Any, leaders: set[int]) -> Any:
         await self._context.neighbours.look_at(leaders)
-        return self._answer(message, {})
+        return self._answer(request, message, {})
 
     def _missing(self, message: Any) -> list[str]:
         """Names to create, if that is wanted by both sides."""
@@ -64,9 +64,9 @@ class MetadataHandler:
         known = self._context.metadata.image.topics
         return [topic.name for topic in message.topics if topic.name and topic.name not in known]
 
-    async def _create_and_answer(self, message: Any, names: Sequence[str]) -> Any:
+    async def _create_and_answer(self, request: Request, message: Any, names: Sequence[str]) -> Any:
         errors: dict[str, ErrorCode] = {}
-        topics = tuple(NewTopic(name) for name in dict.fromkeys(names))
+        topics = tuple(self._new_topic(name) for name in dict.fromkeys(names))
         try:
             reply = await self._context.controller.call(CreateTopics(topics), CREATION_TIMEOUT)
             assert isinstance(reply, CreateTopicsReply)
@@ -81,9 +81,16 @@ class MetadataHandler:
             await self._context.metadata.wait_until(
                 lambda image: all(_is_led(image, name) for name in wanted), LEADERS_TIMEOUT
             )
-        return self._answer(message, errors)
+        return self._answer(request, message, errors)
 
-    def _answer(self, message: Any, errors: dict[str, ErrorCode]) -> Any:
+    def _new_topic(self, name: str) -> NewTopic:
+        # As in Kafka it is this broker's defaults that count here, not the controller's.
+        configuration = self._context.configuration
+        return NewTopic(
+            name, configuration.number("num.partitions"), configuration.number("default.replication.factor")
+        )
+
+    def _answer(self, request: Request, message: Any, errors: dict[str, ErrorCode]) -> Any:
         context = self._context
         image = context.metadata.image
         if message.topics is None:
@@ -92,7 +99,7 @@ class MetadataHandler:
             topics = [self._asked(image, asked, errors) for asked in message.topics]
         brokers = []
         for broker in image.active_brokers():
-            endpoint = broker.endpoint(context.listener)
+            endpoint = broker.endpoint(request.connection.listener)
             if endpoint is not None:
                 brokers.append(
                     self._response.MetadataResponseBroker(

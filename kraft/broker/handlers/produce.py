@@ -86,14 +86,15 @@ class ProduceHandler:
         )
 
     def _answer(self, request: Request, results: Sequence[ProduceResult]) -> list[Segment]:
-        return self.encode(request.version, request.header.correlation_id, results)
+        header = request.header
+        return self.encode(request.connection.listener, header.api_version, header.correlation_id, results)
 
-    def encode(self, version: int, correlation_id: int, results: Sequence[ProduceResult]) -> list[Segment]:
-        """The response frame."""
+    def encode(
+        self, listener: str, version: int, correlation_id: int, results: Sequence[ProduceResult]
+    ) -> list[Segment]:
+        """The response frame, for a client of this listener."""
         hints = [result.leader for result in results if result.leader is not None]
-        endpoints = (
-            endpoints_of_hints(self._context.metadata.image, self._context.listener, hints) if hints else ()
-        )
+        endpoints = endpoints_of_hints(self._context.metadata.image, listener, hints) if hints else ()
         return [encode_produce_response(version, correlation_id, results, endpoints=endpoints)]
 
 
@@ -143,7 +144,10 @@ class _Waiting:
                         partition.topic, partition.index, error, None
                     )
         if not self._left and self._reply is not None:
-            self._reply.send(self._handler.encode(self._version, self._correlation_id, self._results))
+            listener = self._connection.listener
+            self._reply.send(
+                self._handler.encode(listener, self._version, self._correlation_id, self._results)
+            )
 
 
 def _refuse_all(produce: ProduceRequest, code: ErrorCode) -> list[ProduceResult]:
