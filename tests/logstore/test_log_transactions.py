@@ -124,11 +124,13 @@ def test_against_reading_everything(
         else:
             assert mark(log, producer, ControlType.COMMIT if kind == "commit" else ControlType.ABORT) == end
             naive.batches.append((producer, kind))
-        opened, _ = naive.transactions()
+        opened, finished = naive.transactions()
         end = len(naive.batches)
         assert log.end_offset == end
         assert log.first_undecided() == min(opened.values(), default=None)
         assert log.last_stable_offset(end) == min(opened.values(), default=end)
+        aborted = {(producer, first) for producer, first, _, kind in finished if kind == "abort"}
+        assert set(log.aborted_transactions(0, end)) == aborted
     stop = start + span
     expected = {
         (producer, first)
