@@ -107,6 +107,21 @@ def test_a_broken_stream_fences_after_the_grace(cluster):
     assert cluster.partition().leader == 2
 
 
+def test_a_broken_stream_does_not_prolong_a_session(cluster):
+    cluster.now += 2.95
+    cluster.ask(BrokerDisconnected(1, cluster.epochs[1]))
+    cluster.pass_time(0.1)
+    assert cluster.broker(1).fenced
+
+
+def test_a_second_report_of_the_same_break_does_not_prolong_the_grace(cluster):
+    cluster.ask(BrokerDisconnected(1, cluster.epochs[1]))
+    cluster.now += 0.15
+    cluster.ask(BrokerDisconnected(1, cluster.epochs[1]))
+    cluster.pass_time(0.1)
+    assert cluster.broker(1).fenced
+
+
 def test_a_new_stream_within_the_grace_saves_the_broker(cluster):
     cluster.ask(BrokerDisconnected(1, cluster.epochs[1]))
     cluster.now += 0.15
