@@ -237,7 +237,7 @@ def main(config: NodeConfig) -> int:
 
     def ready(addresses: NodeAddresses) -> None:
         events.info(
-            "node.ready", node=f"{addresses.node[0]}:{addresses.node[1]}", kafka=addresses.kafka or "-"
+            "node.ready", node=f"{addresses.node[0]}:{addresses.node[1]}", kafka=":".join(map(str, addresses.kafka or ("-",)))
         )
         if config.process.ready_fd is not None:
             announce_ready(config.process.ready_fd, addresses)

@@ -7,8 +7,6 @@ in the log, in `Outbox` (what the shell has to do) and through `Acknowledgement`
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
 from typing import NamedTuple
 
 from kafkawire.errors import ErrorCode, KafkaError
@@ -17,39 +15,12 @@ from metadata.image import PartitionImage
 from replication.follower import Follower, Offline
 from replication.isr import CommittedIsr, IsrChange, PendingExpand, PendingShrink
 from replication.leader import BrokerEpochs, Leader
+from replication.outbox import Outbox
+from replication.settings import ReplicationSettings
 from replication.waiting import Acknowledgement, Acknowledgements, Watcher
 
 RETRY_ISR_AFTER = 0.5
 """Seconds before a leader asks again for an ISR change that the controller refused."""
-
-
-@dataclass(frozen=True, slots=True)
-class ReplicationSettings:
-    """The topic's and the broker's settings that replication obeys. Times in seconds."""
-
-    min_insync_replicas: int = 1
-    replica_lag_time_max: float = 30.0
-    sync_before_acknowledging: bool = False
-    """flush.messages=1: nothing counts as held before it is synced, so that acknowledged records survive a
-    power cut of every replica."""
-
-
-class Outbox:
-    """What partitions want of their shell: ISR changes to send, logs to sync. `wake` is called when it
-    fills."""
-
-    def __init__(self, wake: Callable[[], None]) -> None:
-        self.isr_changes: dict[Partition, None] = {}
-        self.unsynced: dict[Partition, None] = {}
-        self._wake = wake
-
-    def want_isr_change(self, partition: Partition) -> None:
-        self.isr_changes[partition] = None
-        self._wake()
-
-    def want_sync(self, partition: Partition) -> None:
-        self.unsynced[partition] = None
-        self._wake()
 
 
 class ClientRead(NamedTuple):

@@ -15,7 +15,9 @@ from replication.fetch_messages import Key
 from replication.fetcher import LeaderFetcher
 from replication.follower import Follower
 from replication.leader import Leader
-from replication.partition import Outbox, Partition, ReplicationSettings
+from replication.outbox import Outbox
+from replication.partition import Partition
+from replication.settings import ReplicationSettings
 
 
 class LogHost(Protocol):

@@ -39,7 +39,7 @@ from metadata.controller.commands import RegisterBroker
 from metadata.image import MetadataImage
 from metadata.records import Endpoint, NodeEndpoint
 from replication.fetcher import LeaderFetcher
-from replication.partition import Outbox
+from replication.outbox import Outbox
 from replication.replicas import Replicas
 
 TICK_INTERVAL = 0.1

@@ -9,7 +9,7 @@ from dataclasses import dataclass, fields
 from logstore.config import LogConfig
 from metadata.config_keys import ConfigLayers, ConfigValue, broker_key, format_value, resolve, topic_config
 from metadata.image import MetadataImage
-from replication.partition import ReplicationSettings
+from replication.settings import ReplicationSettings
 
 _BROKER_ONLY = {
     "file_delete_delay_ms": "log.segment.delete.delay.ms",

@@ -17,7 +17,8 @@ from kraft.clock import Clock
 from kraft.events import Events
 from logstore.storage import StorageError, Syncable
 from replication.fetcher import LeaderFetcher
-from replication.partition import Outbox, Partition
+from replication.outbox import Outbox
+from replication.partition import Partition
 from replication.replicas import Replicas
 
 

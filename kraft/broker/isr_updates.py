@@ -17,7 +17,8 @@ from metadata.controller.commands import (
     IsrMember,
 )
 from replication.isr import IsrChange
-from replication.partition import Outbox, Partition
+from replication.outbox import Outbox
+from replication.partition import Partition
 
 TIMEOUT = 30.0
 MAX_CHANGES = 1000
