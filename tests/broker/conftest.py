@@ -34,6 +34,7 @@ TIMEOUT = 15.0
 
 SETTINGS = {
     "socket.request.max.bytes": "2000000",
+    "fetch.max.bytes": "4000000",
     "max.incremental.fetch.session.cache.slots": "3",
     "replica.high.watermark.checkpoint.interval.ms": "500",
 }
@@ -320,3 +321,16 @@ def unharmed(connect: Callable[[], Wire], topic: str, batch: Callable[..., bytes
     stored = wire.read(topic)
     assert [stored[0].value, stored[-1].value] == [b"before", b"after"]
     assert [record.offset for record in stored] == list(range(end + 1))
+
+
+@pytest.fixture
+def delete_topic(connect: Callable[[], Wire]) -> Callable[[str], None]:
+    """Deletes a topic by its name."""
+
+    def delete(name: str) -> None:
+        response = connect().call(
+            ApiKey.DELETE_TOPICS, 6, topics=[{"name": name, "topic_id": None}], timeout_ms=5000
+        )
+        assert response.responses[0].error_code == ErrorCode.NONE, response
+
+    return delete
