@@ -14,29 +14,33 @@ from confluent_kafka import (
     Producer,
     TopicPartition,
 )
-from confluent_kafka.admin import AdminClient, NewTopic
+from confluent_kafka.admin import AdminClient
+from confluent_kafka.cimpl import NewTopic
 
 PATIENCE = 120.0
 """Seconds after which a client gives up and the benchmark fails."""
 
 
+Setting = str | int | float | bool
+
+
 class Load(NamedTuple):
     """So many records with values of so many bytes."""
 
-    count: int
+    records: int
     size: int
 
     @property
     def gigabytes(self) -> float:
         """10⁹ bytes of values."""
-        return self.count * self.size / 1e9
+        return self.records * self.size / 1e9
 
 
 class ClientFailedError(Exception):
     """A client did not do what it was asked to; the figure would be of something else."""
 
 
-def quiet(bootstrap: str) -> dict[str, str | int]:
+def quiet(bootstrap: str) -> dict[str, Setting]:
     """Settings that all clients share: where the cluster is, and no chatter about lost connections."""
     return {"bootstrap.servers": bootstrap, "log_level": 0}
 
@@ -57,7 +61,7 @@ def create_topic(
     raise ClientFailedError(f"{name} has no leaders")
 
 
-def produce(bootstrap: str, topic: str, load: Load, **settings: str | int) -> float:
+def produce(bootstrap: str, topic: str, load: Load, **settings: Setting) -> float:
     """Produce to partition 0 and return the seconds until the last acknowledgement."""
     producer = Producer(
         {
@@ -79,7 +83,7 @@ def produce(bootstrap: str, topic: str, load: Load, **settings: str | int) -> fl
     value = value[: load.size]
     deadline = time.monotonic() + PATIENCE
     started = time.perf_counter()
-    for _ in range(load.count):
+    for _ in range(load.records):
         while True:
             try:
                 producer.produce(topic, value, partition=0, on_delivery=reported)

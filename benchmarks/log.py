@@ -8,7 +8,6 @@ from __future__ import annotations
 import argparse
 import os
 import shutil
-import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -87,7 +86,8 @@ def main() -> None:
     parser.add_argument("--directory", help="where to write (a new temporary directory by default)")
     arguments = parser.parse_args()
     print(
-        f"{'batch':>8} {'append':>8} {'idempot.':>9} {'crc+write':>10} {'log alone':>10} {'tail':>6} {'older':>7}"
+        f"{'batch':>8} {'append':>8} {'idempot.':>9} {'crc+write':>10} {'log alone':>10} {'tail':>6} "
+        f"{'older':>7}"
     )
     for name, size, count in SIZES:
         directory = tempfile.mkdtemp(prefix="log-bench-", dir=arguments.directory)
@@ -99,4 +99,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

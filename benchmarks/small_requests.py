@@ -40,7 +40,8 @@ def request(correlation_id: int) -> bytes:
 
 
 def pipeline(wire: Wire, count: int, answer_size: int) -> float:
-    """Send `count` requests (a multiple of BURST), up to IN_FLIGHT ahead of the answers; return the seconds."""
+    """Send `count` requests, a multiple of BURST, up to IN_FLIGHT ahead of the answers; returns the seconds
+    until the last answer."""
     burst = b"".join(request(index) for index in range(BURST))
     room = threading.Semaphore(IN_FLIGHT // BURST)
 
@@ -72,7 +73,7 @@ def size_of_answer(wire: Wire) -> int:
     """Send one request, check that it is accepted, and return the size of the whole response frame."""
     wire.socket.sendall(request(0))
     payload = wire.receive()
-    (result,) = decode_produce_response(VERSION, payload).results
+    (result,) = decode_produce_response(VERSION, memoryview(payload)).results
     if result.error_code:
         raise ClientFailedError(f"produce is answered with error {result.error_code}")
     return len(payload) + 4

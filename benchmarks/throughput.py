@@ -23,7 +23,7 @@ CONSUME_BOUND = 0.7
 async def measure(bench: Bench) -> Sequence[Figure]:
     """Both directions, with values of 1 KiB and of 100 bytes."""
     big = Load(bench.rounds(1_000_000, 300_000), 1024)
-    small = Load(bench.rounds(3_000_000, 1_000_000), 100)
+    small = Load(bench.rounds(5_000_000, 2_000_000), 100)
     with bench.directory() as directory:
         bare = floor.checksum_and_write(directory, bench.rounds(2_000_000_000, 500_000_000))
     async with bench.cluster(1, 1) as cluster:
@@ -42,7 +42,7 @@ async def measure(bench: Bench) -> Sequence[Figure]:
 
 
 async def _produced(bench: Bench, cluster: LocalCluster, load: Load, label: str) -> Measured:
-    bench.say(f"{label}: {load.count:,} records")
+    bench.say(f"{label}: {load.records:,} records")
     topic, bootstrap = label.replace(" ", "-"), cluster.plan.bootstrap
     await asyncio.to_thread(clients.create_topic, bootstrap, topic)
     with bench.metered(label, node_pids(cluster)) as measured:
@@ -51,15 +51,15 @@ async def _produced(bench: Bench, cluster: LocalCluster, load: Load, label: str)
 
 
 async def _consumed(bench: Bench, cluster: LocalCluster, load: Load, label: str) -> Measured:
-    bench.say(f"{label}: {load.count:,} records")
+    bench.say(f"{label}: {load.records:,} records")
     topic = label.replace("consume", "produce").replace(" ", "-")
     with bench.metered(label, node_pids(cluster)) as measured:
-        await asyncio.to_thread(clients.consume, cluster.plan.bootstrap, topic, load.count)
+        await asyncio.to_thread(clients.consume, cluster.plan.bootstrap, topic, load.records)
     return measured
 
 
 def _figure(name: str, load: Load, measured: Measured, bound: float | None) -> Figure:
     (cpu,) = measured.cpu.values()
-    rate = load.count / measured.seconds
+    rate = load.records / measured.seconds
     note = f"{rate / 1000:,.0f}k records/s, {rate * load.size / 1e6:,.0f} MB/s, {cpu.split()}"
     return Figure(name, cpu.total / load.gigabytes, "CPU-s/GB", bound, note)
