@@ -1,4 +1,4 @@
-"""What three replicas with acks=all cost: throughput, CPU of leader and followers, latency at 1,000 records/s.
+"""What three replicas with acks=all cost: throughput, CPU of each node, latency at 1,000 records a second.
 
 Three controllers and three brokers, one partition. The same paced producer (linger 0) also writes to a topic
 with one replica in the same cluster: what replication adds to the latency is the difference.
