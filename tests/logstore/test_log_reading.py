@@ -113,6 +113,17 @@ def test_gaps_of_compaction_are_stepped_over(open_log: OpenLog) -> None:
         assert got == ([] if expected is None else [expected])
 
 
+def test_a_segment_may_end_before_the_next_one_starts(open_log: OpenLog, memory: MemoryStorage) -> None:
+    memory.make_directory("/data/t-0")
+    for base in (0, 20):
+        data = build_batch([(NOW_MS, None, b"x")], base_offset=base, leader_epoch=1)
+        memory.open(f"/data/t-0/{base:020d}.log", create=True).write_at(0, data)
+    log = open_log(cleanup_policy="compact", clean=True)
+    for offset in (1, 19, 20):
+        assert log.read(offset, 1, up_to=21).next_offset == 21
+    assert log.read(1, 1, up_to=20) is EMPTY_SLICE
+
+
 def test_an_empty_log(open_log: OpenLog) -> None:
     log = open_log(log_start=4)
     assert log.read(4, 100, up_to=4) is EMPTY_SLICE

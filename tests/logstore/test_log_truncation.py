@@ -8,9 +8,9 @@ from collections.abc import Callable
 import pytest
 
 from kafkawire.errors import ErrorCode, KafkaError
-from kafkawire.records import build_batch
+from kafkawire.records import ControlType, build_batch, build_control_batch
 from logstore.config import LogConfig
-from logstore.log import Log
+from logstore.log import Log, Origin
 from logstore.memory import MemoryStorage
 from logstore.storage import StorageError
 
@@ -23,9 +23,13 @@ def append(log: Log, epoch: int, *, records: int = 1, timestamp: int = NOW_MS) -
     log.append_as_leader(build_batch([(timestamp, None, b"x" * 30)] * records), epoch, NOW_MS)
 
 
-def send(log: Log, producer: int, sequence: int) -> None:
+def send(log: Log, producer: int, sequence: int, *, transactional: bool = False) -> None:
     data = build_batch(
-        [(NOW_MS, None, b"x" * 30)], producer_id=producer, producer_epoch=0, base_sequence=sequence
+        [(NOW_MS, None, b"x" * 30)],
+        producer_id=producer,
+        producer_epoch=0,
+        base_sequence=sequence,
+        transactional=transactional,
     )
     log.append_as_leader(data, 1, NOW_MS)
 
@@ -85,6 +89,23 @@ def test_timestamps_are_cut(open_log: OpenLog, segment_bytes: int) -> None:
         log.truncate_to(end)
         assert log.max_timestamp(end) == (NOW_MS + youngest[0], youngest[1], 1)
         assert log.offset_for_time(NOW_MS + youngest[0] + 1, up_to=end) is None
+    append(log, 1, timestamp=NOW_MS + 2)
+    append(log, 1, timestamp=NOW_MS)
+    assert log.max_timestamp(3) == (NOW_MS + 2, 1, 1)
+
+
+def test_aborted_transactions_are_cut(open_log: OpenLog) -> None:
+    log = open_log()
+    for number in range(3):
+        send(log, 7, number, transactional=True)
+    marker = build_control_batch(
+        ControlType.ABORT, timestamp=NOW_MS, producer_id=7, producer_epoch=0, coordinator_epoch=0
+    )
+    log.append_as_leader(marker, 1, NOW_MS, origin=Origin.COORDINATOR)
+    assert log.aborted_transactions(0, 4) == [(7, 0)]
+    log.truncate_to(3)
+    assert log.aborted_transactions(0, 3) == []
+    assert log.first_undecided() == 0
 
 
 def test_the_recovery_point_goes_back(open_log: OpenLog) -> None:
@@ -115,11 +136,12 @@ def test_the_recovery_point_goes_back_before_anything_is_cut(
 
 
 def test_snapshots_of_what_was_cut_are_gone(open_log: OpenLog) -> None:
-    log = open_log(segment_bytes=400)
+    log = open_log()
     for number in range(12):
         send(log, 7, number)
+    log.close()  # which leaves one at 12
+    log = open_log(clean=True)
     log.truncate_to(3)
-    log.config = LogConfig()
     for number in range(20):
         send(log, 8, number)
     log.truncate_to(15)
@@ -129,9 +151,11 @@ def test_snapshots_of_what_was_cut_are_gone(open_log: OpenLog) -> None:
 
 
 def test_snapshots_of_what_was_dropped_are_gone(open_log: OpenLog, memory: MemoryStorage) -> None:
-    log = open_log(segment_bytes=400)
+    log = open_log()
     for number in range(12):
         send(log, 7, number)
+    log.close()
+    log = open_log(clean=True)
     log.reset_to(0)
     assert not [name for name in memory.list(DIRECTORY) if name.endswith(".snapshot")]
     for number in range(20):
