@@ -196,12 +196,18 @@ class QuorumInvariants:
             self._check_beliefs(node_id, driver, term)
 
     def _check_beliefs(self, leader: int, driver: QuorumDriver, term: int) -> None:
-        """A leader counts of a follower what is on the follower's disk, and the same there as here."""
+        """A leader counts what is on its own disk, and on its followers' disks the same as here."""
+        self._check(
+            driver.committed_index <= max(1, driver.log.synced_index),
+            f"node {leader} committed what its own disk lacks",
+        )
         for peer, counted in driver.counted_entries():
             peer_term, log = self._logs.get(peer, (-1, None))
-            if log is None or peer_term != term or counted < max(log.first_index, driver.log.first_index):
+            if log is None or peer_term > term:
                 continue
-            there = counted <= log.synced_index and log.term_at(counted) == driver.log.term_at(counted)
+            there = counted <= log.synced_index
+            if there and counted >= max(log.first_index, driver.log.first_index):
+                there = log.term_at(counted) == driver.log.term_at(counted)
             self._check(there, f"node {leader} counts entry {counted} of node {peer}, which does not have it")
 
     def _check(self, holds: bool, problem: str) -> None:

@@ -15,10 +15,10 @@ from __future__ import annotations
 import argparse
 import random
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from chaos.disk import DiskConditions
@@ -52,7 +52,9 @@ class Climate:
     pause_for: float
     stall: float | None
     stall_for: float
-    seesaw: float | None
+    resign: float | None
+    seesaw: bool
+    """Nothing else happens but one carefully timed sequence of cuts."""
     propose: float
     stale: float
     """Of the proposals, the part that is stale."""
@@ -64,7 +66,7 @@ def draw_climate(rng: random.Random) -> Climate:
     def every(low: float, high: float, never: float) -> float | None:
         return None if rng.random() < never else rng.uniform(low, high)
 
-    return Climate(
+    climate = Climate(
         length=rng.uniform(1.5, 4.0),
         crash=every(0.3, 3.0, 0.2),
         power=rng.random(),
@@ -76,10 +78,15 @@ def draw_climate(rng: random.Random) -> Climate:
         pause_for=rng.uniform(0.05, 1.5),
         stall=every(0.3, 3.0, 0.5),
         stall_for=rng.uniform(0.05, 1.5),
-        seesaw=every(0.5, 1.5, 0.9),
+        resign=every(0.2, 3.0, 0.7),
+        seesaw=False,
         propose=rng.uniform(0.005, 0.08),
         stale=rng.uniform(0.0, 0.2),
     )
+    if rng.random() < 0.05:
+        calm = replace(climate, crash=None, reset=None, cut=None, pause=None, stall=None, resign=None)
+        return replace(calm, seesaw=True, length=3.5, propose=0.02)
+    return climate
 
 
 def draw_config(rng: random.Random, node_id: int, voters: tuple[int, ...]) -> QuorumConfig:
@@ -113,6 +120,7 @@ class History:
     def __init__(self, seed: int, nodes: int | None = None) -> None:
         rng = self._rng = random.Random(seed)
         self._events = 0
+        self._clients_reach: set[int] = set()
         self._queue = EventQueue()
         self._climate = draw_climate(rng)
         conditions = NetworkConditions(
@@ -134,13 +142,16 @@ class History:
         """Raises InvariantError, or whatever a node raises."""
         for node in self.nodes:
             node.start()
+            self._clients_reach.add(node.node_id)
         climate, end = self._climate, self._queue.time() + self._climate.length
         self._repeat(climate.crash, end, self._crash)
         self._repeat(climate.reset, end, self._reset)
         self._repeat(climate.cut, end, self._cut)
         self._repeat(climate.pause, end, self._pause)
         self._repeat(climate.stall, end, self._stall)
-        self._repeat(climate.seesaw, end, self._seesaw)
+        self._repeat(climate.resign, end, self._resign)
+        if climate.seesaw:
+            self._queue.call_at(self._queue.time() + 0.7, self._seesaw)
         self._repeat(climate.propose, end + CALM_BOUND, self._propose)
         while self._step(end):
             pass
@@ -228,40 +239,49 @@ class History:
     def _end_stall(self, node: SimulatedNode) -> None:
         node.disk.conditions.stall = 0.0
 
+    def _resign(self) -> None:
+        for node in self._leading():
+            if not node.paused and node.driver is not None:
+                node.do(node.driver.resign)
+
     def _seesaw(self) -> None:
-        """Cut a leader off with one follower, whose answers to it stall; let the others go on; make their
-        leader pause.
+        """Cut a leader off with one follower, whose answers stall; then let the others go on, and hand back.
 
         If the first one leads again by the time the answers arrive, they are about a log that is no more.
         """
-        leading = [
-            node for node in self.nodes if node.driver is not None and node.driver.leading_term is not None
-        ]
+        leading = self._leading()
         if not leading or len(self.nodes) < 3:
             return
         leader = self._rng.choice(leading).node_id
         follower = self._rng.choice([node.node_id for node in self.nodes if node.node_id != leader])
-        now, network = self._queue.time(), self._network
-        network.cut(follower, leader)
-        self._queue.call_at(now + self._rng.uniform(1.6, 2.4), network.mend, follower, leader)
         others = [node.node_id for node in self.nodes if node.node_id not in (leader, follower)]
         between = [(a, b) for a in (leader, follower) for b in others]
-        until = now + self._rng.uniform(0.5, 1.0)
-        for a, b in between + [pair[::-1] for pair in between]:
-            network.cut(a, b)
-            self._queue.call_at(until, network.mend, a, b)
-        self._queue.call_at(until + 0.2, self._pause_leader, leader)
+        self._cut_for(self._rng.uniform(0.9, 1.3), between + [pair[::-1] for pair in between])
+        self._cut_for(self._rng.uniform(1.7, 2.5), [(follower, leader)])
+        now = self._queue.time()
+        self._clients_reach = {leader}
+        self._queue.call_at(now + 1.8, self._end_seesaw)
+        self._queue.call_at(now + 1.4, self._cut_for, 1.5, [(leader, follower)])
+        for delay in (1.41, 1.45, 1.5, 1.55):
+            self._queue.call_at(now + delay, self._resign)
 
-    def _pause_leader(self, but: int) -> None:
-        for node in self.nodes:
-            if node.driver is not None and node.driver.leading_term is not None and node.node_id != but:
-                node.pause()
-                self._in(self._climate.pause_for, node.resume)
+    def _end_seesaw(self) -> None:
+        self._clients_reach = {node.node_id for node in self.nodes}
+
+    def _leading(self) -> list[SimulatedNode]:
+        return [
+            node for node in self.nodes if node.driver is not None and node.driver.leading_term is not None
+        ]
+
+    def _cut_for(self, seconds: float, directions: Sequence[tuple[int, int]]) -> None:
+        for sender, receiver in directions:
+            self._network.cut(sender, receiver)
+            self._queue.call_at(self._queue.time() + seconds, self._network.mend, sender, receiver)
 
     def _propose(self) -> None:
         stale = self._rng.random() < self._climate.stale
         for node in self.nodes:
-            if node.is_up:
+            if node.node_id in self._clients_reach:
                 node.propose(stale=stale)
 
     # The end.

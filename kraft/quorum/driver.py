@@ -52,6 +52,7 @@ class QuorumDriver:
         rng: ambient.Randomness,
     ) -> None:
         self._config = config
+        self._peers = config.peers
         self._listener = listener
         self._links = links
         self._disk = disk
@@ -123,7 +124,7 @@ class QuorumDriver:
         self._links.on_connected = self.link_opened
         self._links.on_disconnected = self.link_closed
         self._links.on_message = self.receive
-        if not self._config.peers:
+        if not self._peers:
             self._raft.election_deadline = PASSED
         for peer in sorted(self._links.connected()):
             self.link_opened(peer)
@@ -156,9 +157,14 @@ class QuorumDriver:
         """The last entry that was delivered, or skipped."""
         return self._raft.last_applied
 
+    @property
+    def committed_index(self) -> int:
+        """The last entry that is known to be committed."""
+        return self._raft.commit_index
+
     def counted_entries(self) -> list[tuple[int, int]]:
         """For a leader: each peer, and the last entry that it is known to have."""
-        return [(peer, self._raft.match_index(peer)) for peer in self._config.peers]
+        return [(peer, self._raft.match_index(peer)) for peer in self._peers]
 
     @property
     def next_deadline(self) -> float:
@@ -199,7 +205,7 @@ class QuorumDriver:
         now = self._clock()
         voters = [VoterStatus(own, self._journal.last_index + 1, now, now)]
         if raft.is_leader:
-            for peer in self._config.peers:
+            for peer in self._peers:
                 end, response = raft.match_index(peer) + 1, raft.last_response(peer)
                 voters.append(VoterStatus(peer, end, response, self._reception.caught_up_at(peer)))
         return QuorumStatus(
@@ -248,19 +254,19 @@ class QuorumDriver:
             self._links.disconnect(peer)
             return
         incoming = Incoming(peer, parsed, self._now, self._disk_stalled(self._now))
-        if peer not in self._config.peers or not self._reception.handle(incoming):
+        if peer not in self._peers or not self._reception.handle(incoming):
             self.counters.refused_messages += 1
             self._links.disconnect(peer)
 
     def _link_opened(self, peer: int) -> None:
-        if peer in self._config.peers:
+        if peer in self._peers:
             self._transport._onNodeConnected(self._raft.node(peer))
             self._elections.link_opened(self._now)
             if self._raft.is_leader:
                 self._raft.send_entries()
 
     def _link_closed(self, peer: int) -> None:
-        if peer in self._config.peers:
+        if peer in self._peers:
             node = self._raft.node(peer)
             self._transport._onNodeDisconnected(node)
             self._compaction.outgoing.cancel(node)
@@ -270,20 +276,23 @@ class QuorumDriver:
 
     def _may_go_on(self) -> bool:
         """A quorum of one waits for its disk before the tick that commits."""
-        return bool(self._config.peers) or guard.may_commit_alone(self._journal.written, self._journal.synced)
+        return bool(self._peers) or guard.may_commit_alone(self._journal.written, self._journal.synced)
 
     def _disk_stalled(self, now: float) -> bool:
         return now - self._flight_began >= self._config.disk_stall_timeout
 
     def _advance(self, now: float) -> None:
         stalled = self._disk_stalled(now)
-        if stalled and self._raft.is_leader and self._config.peers:
+        if stalled and self._raft.is_leader and self._peers:
             self._raft.step_down(now + self._config.election_timeout_max)
         if self._may_go_on():
             self._excuse_own_absence(now)
             self._elections.before_tick(now, stalled)
             self._compaction.outgoing.allow_round(now)
-            self._tick()
+            if self._raft.election_deadline == PASSED and not self._peers and not self._raft.is_leader:
+                self._raft.elect_itself()
+            else:
+                self._tick()
         self._note_leadership()
         self._compact()
         self._flush(now)

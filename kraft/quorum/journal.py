@@ -163,7 +163,7 @@ class Journal(PysyncobjJournal):  # type: ignore[misc]  # pysyncobj has no types
     def install(self, snapshot: Snapshot) -> None:
         """Replace everything by the last two entries of a snapshot that is durable already."""
         self._entries = list(snapshot.entries)
-        self.synced_index = 0
+        self.synced_index = snapshot.id.last_index
         self._flying_index = None
         self._note(Reset(list(snapshot.entries)))
 

@@ -24,8 +24,11 @@ _FOLLOWER, _CANDIDATE, _LEADER = 0, 1, 2
 class RaftNode(Node):  # type: ignore[misc]  # pysyncobj has no types
     """A voter. Its id is an int, and so is its hash."""
 
+    def __hash__(self) -> int:
+        return int(self._id)
+
     def __str__(self) -> str:
-        return str(self.id)
+        return str(self._id)
 
 
 class StateMachine(Protocol):
@@ -198,6 +201,11 @@ class Raft(SyncObj):  # type: ignore[misc]
     def tick(self) -> None:
         """Elect, commit, apply, send heartbeats: whatever the time asks for."""
         self.doTick(0)
+
+    def elect_itself(self) -> None:
+        """The election of a quorum of one. SyncObj would commit in the same tick, before anything is durable."""
+        self._SyncObj__setCurrentTerm(self.term + 1, self.selfNode.id)
+        self._SyncObj__onBecomeLeader()
 
     def append(self, commands: Sequence[bytes]) -> int:
         """Add entries as the leader, to be sent by `send_entries`; the index of the first."""
