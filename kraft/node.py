@@ -36,6 +36,10 @@ LEAVE_TIMEOUT = 10.0
 """Seconds that a controlled shutdown may take before the node stops all the same."""
 
 
+MAX_METADATA_BATCH = 6 * 1024 * 1024
+"""Bytes of one proposal to the quorum: the 10,000 partitions that one request may create fit in."""
+
+
 class NodeFailureError(Exception):
     """The node cannot start or go on. The message is one line for people."""
 
@@ -172,7 +176,11 @@ class Node:
         config = self._config
         voters = {voter.node_id: (voter.address.host, voter.address.port) for voter in config.cluster.voters}
         place = QuorumPlace(
-            QuorumConfig(node_id=config.node_id, voters=tuple(sorted(voters))), voters, config.metadata_dir
+            QuorumConfig(
+                node_id=config.node_id, voters=tuple(sorted(voters)), max_entry_bytes=MAX_METADATA_BATCH
+            ),
+            voters,
+            config.metadata_dir,
         )
         controller = ControllerConfig.from_settings(self._cluster_id, config.static)
         return QuorumMember(place, controller, self._storage, self._clock, self._rng, self._peer, self._fail)
@@ -236,9 +244,9 @@ def main(config: NodeConfig) -> int:
     events = Events("node")
 
     def ready(addresses: NodeAddresses) -> None:
-        events.info(
-            "node.ready", node=f"{addresses.node[0]}:{addresses.node[1]}", kafka=":".join(map(str, addresses.kafka or ("-",)))
-        )
+        kafka = addresses.kafka or ("-", "")
+        node = addresses.node
+        events.info("node.ready", node=f"{node[0]}:{node[1]}", kafka=f"{kafka[0]}:{kafka[1]}".rstrip(":"))
         if config.process.ready_fd is not None:
             announce_ready(config.process.ready_fd, addresses)
 

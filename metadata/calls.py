@@ -10,8 +10,8 @@ COMMAND_PREFIX = "controller."
 """A command's method is this and the name of its class; see `metadata.controller.commands`."""
 
 METADATA_FEED = "metadata.feed"
-"""Stream; the argument is the offset to begin at. Items: `{"snapshot": bytes}`, `{"first_offset": int,
-"records": [bytes, …]}`, `{"leader": int | None, "term": int}`."""
+"""Stream; the argument is the offset to begin at. Items, each a map: `snapshot` and `next_offset`;
+`first_offset`, `term` and `records`; `leader` (None while nobody is) and `term`."""
 
 DESCRIBE_QUORUM = "quorum.describe"
 """Call without an argument; the active controller answers with a QuorumDescription."""

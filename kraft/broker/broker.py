@@ -36,6 +36,7 @@ from kraft.transport.client import Peer
 from kraft.transport.messages import Reply
 from kraft.transport.server import NodeServer
 from metadata.controller.commands import RegisterBroker
+from metadata.delta import MetadataDelta
 from metadata.image import MetadataImage
 from metadata.records import Endpoint, NodeEndpoint
 from replication.fetcher import LeaderFetcher
@@ -130,7 +131,7 @@ class Broker:
             self._followers.changed,
             self._on_failure,
         )
-        self._feed = MetadataFeed(controllers, self._image_arrived, self._leader_changed)
+        self._feed = MetadataFeed(controllers, self, self._leader_changed)
         self._lifecycle = BrokerLifecycle(
             self._identity.node_id,
             self.controller,
@@ -231,8 +232,9 @@ class Broker:
 
     # -- events -----------------------------------------------------------------------------------
 
-    def _image_arrived(self, image: MetadataImage) -> None:
-        self._latest = image
+    def on_metadata(self, delta: MetadataDelta) -> None:
+        """See `MetadataPublisher`."""
+        self._latest = delta.new
         self._apply_latest()
 
     def _apply_latest(self) -> None:

@@ -86,6 +86,8 @@ class Connection(asyncio.BufferedProtocol):
         sock = transport.get_extra_info("socket")
         if sock is not None:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            # As in Kafka: a client whose machine is gone does not wait for records for ever.
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         peer = transport.get_extra_info("peername")
         if peer:
             self.peer = (peer[0], peer[1])
@@ -137,9 +139,14 @@ class Connection(asyncio.BufferedProtocol):
         )
         self.close()
 
+    def abort(self) -> None:
+        """Close at once, whatever is on its way."""
+        self._transport.abort()
+
     def idle_since(self) -> float:
-        """When the client was last heard of (loop time); the present while it waits for an answer."""
-        return self._loop.time() if self._waiting or self._outgoing.busy else self.last_active
+        """When the client last sent anything or took what was sent to it (loop time); the present while it
+        waits for an answer."""
+        return self._loop.time() if self._waiting else self.last_active
 
     def _process_soon(self) -> None:
         # Several answers often become ready together, when the high watermark moves: they leave in one write.
@@ -191,6 +198,7 @@ class Connection(asyncio.BufferedProtocol):
         """A deferred answer has come: send it and whatever it kept waiting."""
         if self.closed:
             return
+        self.last_active = self._loop.time()
         if reply.holds:
             self._holds -= 1
         waiting = self._waiting
@@ -207,6 +215,7 @@ class Connection(asyncio.BufferedProtocol):
             self._outgoing.write(ready)
 
     def _drained(self) -> None:
+        self.last_active = self._loop.time()
         self._process()
 
     def _adjust_reading(self) -> None:

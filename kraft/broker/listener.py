@@ -39,13 +39,15 @@ class Listeners:
             await server.start_serving()
 
     async def close_idle(self) -> None:
-        """Close connections that are silent for `connections.max.idle.ms`, until cancelled."""
+        """Cut connections that are silent for `connections.max.idle.ms`, until cancelled. A negative one
+        lets them be."""
         loop = asyncio.get_running_loop()
-        while True:
-            await asyncio.sleep(IDLE_CHECK_INTERVAL)
+        max_idle = self._limits.max_idle
+        while max_idle >= 0:
+            await asyncio.sleep(min(IDLE_CHECK_INTERVAL, max(0.05, max_idle / 2)))
             for connection in tuple(self.connections):
-                if loop.time() - connection.idle_since() > self._limits.max_idle:
-                    connection.close()
+                if loop.time() - connection.idle_since() > max_idle:
+                    connection.abort()
 
     async def close(self) -> None:
         """Stop accepting and close every connection."""

@@ -12,26 +12,26 @@ from kraft.events import Events
 from kraft.transport.client import Peer
 from kraft.transport.errors import PeerError
 from metadata.calls import METADATA_FEED
-from metadata.image import EMPTY_IMAGE, MetadataImage
-from metadata.serde import MalformedError, decode_record
-from metadata.snapshot import decode_snapshot
+from metadata.loader import MetadataLoader, MetadataPublisher
+from metadata.log import CommittedBatch
+from metadata.serde import MalformedError
 
 RETRY_PAUSE = 0.02
 
 
 class MetadataFeed:
-    """Calls `on_image` with each new image and `on_leader` when another controller becomes active."""
+    """Tells `publisher` of each new image and `on_leader` when another controller becomes active."""
 
     def __init__(
         self,
         peers: Mapping[int, Peer],
-        on_image: Callable[[MetadataImage], None],
+        publisher: MetadataPublisher,
         on_leader: Callable[[int | None], None],
     ) -> None:
         self._peers = peers
-        self._on_image = on_image
+        self._publisher = publisher
         self._on_leader = on_leader
-        self._image = EMPTY_IMAGE
+        self._loader = MetadataLoader([publisher])
         self._leader_id: int | None = None
         self._events = Events("metadata")
 
@@ -45,35 +45,27 @@ class MetadataFeed:
             await asyncio.sleep(RETRY_PAUSE)
 
     async def _follow(self, peer: Peer) -> None:
-        self._events.debug("feed.following", controller=peer.peer_id, offset=self._image.next_offset)
-        async with contextlib.aclosing(peer.stream(METADATA_FEED, self._image.next_offset)) as items:
+        offset = self._loader.image.next_offset
+        self._events.debug("feed.following", controller=peer.peer_id, offset=offset)
+        async with contextlib.aclosing(peer.stream(METADATA_FEED, offset)) as items:
             async for item in items:
                 try:
                     self._take(item.value)
                 except (MalformedError, ValueError) as error:
-                    # Not the log that this image came from: start over from a snapshot.
+                    # Not the log that our image came from: start over from a snapshot.
                     self._events.error("feed.malformed", controller=peer.peer_id, reason=str(error))
-                    self._image = EMPTY_IMAGE
+                    self._loader = MetadataLoader([self._publisher])
                     return
 
     def _take(self, value: Any) -> None:
         match value:
-            case {"snapshot": bytes(snapshot)}:
-                self._replace(decode_snapshot(snapshot))
-            case {"first_offset": int(first), "records": list(records)}:
-                fresh = [
-                    decode_record(record) for record in records[max(0, self._image.next_offset - first) :]
-                ]
-                if fresh:
-                    self._replace(self._image.apply(fresh, max(first, self._image.next_offset)))
+            case {"snapshot": bytes(snapshot), "next_offset": int(next_offset)}:
+                self._loader.on_snapshot(snapshot, next_offset)
+            case {"first_offset": int(first), "term": int(term), "records": list(records)}:
+                self._loader.on_committed(CommittedBatch(first, term, records))
             case {"leader": leader, "term": int(_)} if leader is None or isinstance(leader, int):
                 if leader != self._leader_id:
                     self._leader_id = leader
                     self._on_leader(leader)
             case _:
                 raise ValueError(f"not an item of a metadata feed: {str(value)[:100]}")
-
-    def _replace(self, image: MetadataImage) -> None:
-        if image.offset > self._image.offset:
-            self._image = image
-            self._on_image(image)

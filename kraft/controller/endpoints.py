@@ -121,11 +121,12 @@ class ControllerEndpoints:
             batches = self._service.batches_from(offset) if offset <= image.next_offset else []
             if batches is None:
                 offset = image.next_offset
-                yield Reply({"snapshot": encode_snapshot(image)})
+                yield Reply({"snapshot": encode_snapshot(image), "next_offset": offset})
                 continue
             for batch in batches:
                 offset = batch.first_offset + len(batch.records)
-                yield Reply({"first_offset": batch.first_offset, "records": list(batch.records)})
+                records = list(batch.records)
+                yield Reply({"first_offset": batch.first_offset, "term": batch.term, "records": records})
             if not batches:
                 await changed.wait()
 

@@ -21,11 +21,11 @@ from metadata.calls import not_controller
 from metadata.controller.commands import Command, Reply, Tick
 from metadata.controller.controller import Controller
 from metadata.controller.decision import ControllerConfig, Decision
-from metadata.image import EMPTY_IMAGE, MetadataImage
+from metadata.image import MetadataImage
+from metadata.loader import MetadataLoader
 from metadata.log import CommittedBatch, Leadership, MetadataLog, Outcome
 from metadata.records import Record
-from metadata.serde import decode_record, encode_record
-from metadata.snapshot import decode_snapshot, encode_snapshot
+from metadata.serde import encode_record
 
 MAX_IN_FLIGHT = 2000
 """Commands that wait for their commit; more are refused until some are through."""
@@ -54,11 +54,11 @@ class ControllerService:
     """Implements `MetadataLogListener`; one for each controller node."""
 
     def __init__(self, config: ControllerConfig, clock: Clock, rng: random.Random) -> None:
-        self.image = EMPTY_IMAGE
         self.leadership = Leadership(0, None)
         self._config = config
         self._clock = clock
         self._rng = rng
+        self._loader = MetadataLoader()
         self._log: MetadataLog | None = None
         self._state: _Active | _Standby = _Standby()
         self._observers: list[Callable[[], None]] = []
@@ -71,6 +71,11 @@ class ControllerService:
     def attach(self, log: MetadataLog) -> None:
         """The log whose listener this is."""
         self._log = log
+
+    @property
+    def image(self) -> MetadataImage:
+        """The committed metadata."""
+        return self._loader.image
 
     @property
     def active(self) -> bool:
@@ -93,9 +98,8 @@ class ControllerService:
 
     def on_committed(self, batch: CommittedBatch) -> None:
         """See `MetadataLogListener`."""
-        records = [decode_record(record) for record in batch.records]
         before = self.image
-        self.image = before.apply(records, batch.first_offset)
+        self._loader.on_committed(batch)
         if before.brokers is not self.image.brokers:
             self._announce(before)
         self._batches.append(batch)
@@ -103,14 +107,13 @@ class ControllerService:
 
     def on_snapshot(self, snapshot: bytes, next_offset: int) -> None:
         """See `MetadataLogListener`."""
-        self.image = decode_snapshot(snapshot)
-        assert self.image.next_offset == next_offset, "a snapshot of another offset than it says"
+        self._loader.on_snapshot(snapshot, next_offset)
         self._batches.clear()
         self._tell()
 
     def take_snapshot(self) -> bytes:
         """See `MetadataLogListener`."""
-        return encode_snapshot(self.image)
+        return self._loader.take_snapshot()
 
     def on_leadership(self, leadership: Leadership) -> None:
         """See `MetadataLogListener`."""
