@@ -150,7 +150,7 @@ class Segment:
         self.size = position
         indexes.truncate(position, offset)
         self.aborted.truncate(offset)
-        self.load_tail()
+        self._trusting_index(self.load_tail)
 
     # Opening.
 
