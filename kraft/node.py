@@ -36,7 +36,7 @@ LEAVE_TIMEOUT = 10.0
 """Seconds that a controlled shutdown may take before the node stops all the same."""
 
 
-MAX_METADATA_BATCH = 6 * 1024 * 1024
+MAX_METADATA_BATCH = 3 * 1024 * 1024
 """Bytes of one proposal to the quorum: the 10,000 partitions that one request may create fit in."""
 
 
