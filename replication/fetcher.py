@@ -41,7 +41,7 @@ class LeaderFetcher:
     def follow(self, partition: Partition) -> None:
         """Begin, or begin anew under a new leader epoch."""
         self.partitions[partition.key] = partition
-        self._changed[partition.key] = None
+        self._ask_when_held(partition)
         self._retry_at.pop(partition.key, None)
         self._retry_after.pop(partition.key, None)
 
@@ -74,7 +74,7 @@ class LeaderFetcher:
             if asked is not None:
                 self._asked[key] = asked
                 changed.append(asked)
-        dropped = [key for key in self._dropped if key not in self._changed]
+        dropped = [key for key in self._dropped if key not in self._asked]
         self._changed = {}
         self._dropped = {}
         if self._retry_at:
@@ -147,9 +147,9 @@ class LeaderFetcher:
             self._retry_later(partition.key, now)
             return
         if len(records):
-            self._appended(partition)
+            self._ask_when_held(partition)
 
-    def _appended(self, partition: Partition) -> None:
+    def _ask_when_held(self, partition: Partition) -> None:
         # The next request acknowledges what it asks past, so where a sync is owed it waits for that.
         if partition.held_end() < partition.log.end_offset:
             self._unsynced[partition.key] = None

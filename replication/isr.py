@@ -28,10 +28,15 @@ class CommittedIsr:
 
 @dataclass(frozen=True, slots=True)
 class PendingExpand:
-    """`adding` has caught up and the controller has been asked to add it."""
+    """`adding` has caught up under `broker_epoch` and the controller has been asked to add it.
+
+    The epoch is that of the process which caught up. One that comes after it may have lost records, and must
+    not join by a change that is still on its way (KIP-903).
+    """
 
     committed: CommittedIsr
     adding: int
+    broker_epoch: int
 
     @property
     def maximal(self) -> frozenset[int]:

@@ -66,6 +66,9 @@ class Leader:
         self.followers: dict[int, FollowerProgress] = {}
         self.retry_isr_at = 0.0
 
+    def __repr__(self) -> str:
+        return f"Leader(epoch={self.epoch}, start_offset={self.start_offset}, isr={self.isr!r})"
+
     def assign(self, replicas: tuple[int, ...], now: float) -> None:
         """Set the replicas; the progress of those that stay is kept."""
         self.replicas = replicas
@@ -119,7 +122,7 @@ class Leader:
             return False
         if self.broker_epochs(broker) != follower.broker_epoch:
             return False
-        self.isr = PendingExpand(isr, broker)
+        self.isr = PendingExpand(isr, broker, follower.broker_epoch)
         return True
 
     def proposes_to_remove(self, local_end: int, now: float, lag: float) -> bool:
@@ -140,11 +143,12 @@ class Leader:
         return True
 
     def members_with_epochs(
-        self, members: frozenset[int], local_broker_epoch: int
+        self, pending: PendingExpand | PendingShrink, local_broker_epoch: int
     ) -> tuple[tuple[int, int], ...]:
-        """`members` as (broker id, broker epoch), the epoch being that of the incarnation that did the
-        fetching."""
-        return tuple(
-            (broker, local_broker_epoch if broker == self.local_id else self.followers[broker].broker_epoch)
-            for broker in sorted(members)
-        )
+        """The proposed members as (broker id, broker epoch), the epoch being that of the incarnation that did
+        the fetching."""
+        epochs = {broker: follower.broker_epoch for broker, follower in self.followers.items()}
+        epochs[self.local_id] = local_broker_epoch
+        if isinstance(pending, PendingExpand):
+            epochs[pending.adding] = pending.broker_epoch
+        return tuple((broker, epochs[broker]) for broker in sorted(pending.proposed))

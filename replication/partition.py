@@ -20,7 +20,7 @@ from replication.settings import ReplicationSettings
 from replication.waiting import Acknowledgement, Acknowledgements, Watcher
 
 RETRY_ISR_AFTER = 0.5
-"""Seconds before a leader asks again for an ISR change that the controller refused."""
+"""Seconds before a leader asks again for an ISR change that the controller refused or did not make."""
 
 
 class ClientRead(NamedTuple):
@@ -98,6 +98,18 @@ class Partition:
         else:
             self._step_down(Follower(image.leader, image.leader_epoch))
         self.partition_epoch = image.partition_epoch
+        self._sync_if_owed()
+
+    def configure(self, settings: ReplicationSettings) -> None:
+        """Obey other settings from now on."""
+        self.settings = settings
+        self._sync_if_owed()
+
+    def _sync_if_owed(self) -> None:
+        # A process that was killed leaves records that nobody has synced, and so does one that was told to
+        # sync only now.
+        if self.held_end() < self.log.end_offset:
+            self.outbox.want_sync(self)
 
     def _lead(self, image: PartitionImage, broker_epochs: BrokerEpochs, now: float) -> None:
         committed = CommittedIsr(frozenset(image.isr), image.partition_epoch)
@@ -256,7 +268,7 @@ class Partition:
             topic_id=self.key[0],
             leader_epoch=leader.epoch,
             partition_epoch=leader.isr.committed.partition_epoch,
-            members=leader.members_with_epochs(leader.isr.proposed, local_broker_epoch),
+            members=leader.members_with_epochs(leader.isr, local_broker_epoch),
         )
 
     def isr_changed(self, change: IsrChange, isr: frozenset[int], partition_epoch: int, now: float) -> None:
@@ -269,9 +281,16 @@ class Partition:
             self.partition_epoch = max(self.partition_epoch, partition_epoch)
             self._advance(leader, now)
 
-    def isr_change_refused(self, change: IsrChange, now: float) -> None:
-        """The controller refused `change` for good: fall back to what is committed, and ask again later."""
+    def isr_change_refused(self, change: IsrChange, error: ErrorCode, now: float) -> None:
+        """The controller refused `change`.
+
+        INELIGIBLE_REPLICA alone says that it was not made: fall back to what is committed, and ask again
+        later. After any other error an earlier request, whose answer was lost, may have made it, so the
+        change stays pending until the metadata tells (Kafka's `Partition.handleAlterPartitionError`).
+        """
         leader = self.role
+        if error is not ErrorCode.INELIGIBLE_REPLICA:
+            return
         if not isinstance(leader, Leader) or leader.epoch != change.leader_epoch:
             return
         if isinstance(leader.isr, PendingExpand | PendingShrink) and (
@@ -289,6 +308,9 @@ class Partition:
         if not isinstance(leader, Leader):
             return
         if leader.proposes_to_remove(self.log.end_offset, now, self.settings.replica_lag_time_max):
+            self.outbox.want_isr_change(self)
+        elif not isinstance(leader.isr, CommittedIsr) and now >= leader.retry_isr_at:
+            leader.retry_isr_at = now + RETRY_ISR_AFTER
             self.outbox.want_isr_change(self)
         self.reconsider_isr(now)
 

@@ -100,6 +100,9 @@ class Replicas:
             partition = self._by_key.get((gone.topic_id.bytes, gone.partition))
             if partition is not None:
                 self._remove(partition)
+        if changes.topic_configs or changes.broker_configs:
+            # First, because an ISR is to be read with the min.insync.replicas under which it was made.
+            self._reconfigure(image)
         for change in (*changes.lead, *changes.follow):
             partition = self._by_key.get((change.topic_id.bytes, change.partition)) or self._open(change)
             self._give_role(partition, change.new, now)
@@ -108,8 +111,6 @@ class Replicas:
             "follow": sum(change.leader_epoch_changed for change in changes.follow),
             "gone": len(changes.delete) + len(changes.stop),
         }
-        if changes.topic_configs or changes.broker_configs:
-            self._reconfigure(image)
         if delta.brokers:
             for partition in self:
                 partition.reconsider_isr(now)
@@ -164,7 +165,7 @@ class Replicas:
     def _reconfigure(self, image: MetadataImage) -> None:
         for partition in self:
             partition.log.config = self._settings.log_config(image, partition.topic)
-            partition.settings = self._settings.replication_settings(image, partition.topic)
+            partition.configure(self._settings.replication_settings(image, partition.topic))
 
     # -- time and durability ----------------------------------------------------------------------
 

@@ -90,14 +90,19 @@ class ReplicaSession:
             self._forget(key)
             return
         known = self._fetching.get(key)
-        if known is not None and known.partition is partition:
+        if (
+            known is not None
+            and known.partition is partition
+            and known.asked.leader_epoch == asked.leader_epoch
+        ):
             known.asked = asked
             known.unanswered = False
         else:
+            # What it was told in another epoch it may have ignored: everything is news again.
             self._forget(key)
-            self._fetching[key] = _Fetching(partition, asked)
+            known = self._fetching[key] = _Fetching(partition, asked)
             partition.watchers[self] = None
-        if partition.log.end_offset > asked.offset:
+        if partition.log.end_offset > asked.offset or partition.high_watermark != known.sent_high_watermark:
             self._news[key] = None
 
     def _refuse(self, asked: FetchFrom, code: ErrorCode, partition: Partition | None) -> None:

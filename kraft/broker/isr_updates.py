@@ -98,7 +98,7 @@ class IsrUpdates:
                 partition=change.partition,
                 reason=result.error_code.name,
             )
-            partition.isr_change_refused(change, now)
+            partition.isr_change_refused(change, result.error_code, now)
 
 
 def _item(change: IsrChange) -> AlterPartitionItem:
