@@ -25,6 +25,7 @@ NAMES = (
     "small_requests",
     "replicated",
     "failover",
+    "paused_leader",
     "startup",
     "many_partitions",
     "metadata_commit",

@@ -1,6 +1,6 @@
 """A producer that never stops while the cluster is hurt, and how long it heard nothing.
 
-An idempotent confluent-kafka producer with default settings sends a small record every two milliseconds. It
+An idempotent confluent-kafka producer sends a small record every two milliseconds. It
 runs on a thread of its own; the acknowledgements' times are kept.
 """
 
@@ -14,7 +14,7 @@ from typing import Self
 
 from confluent_kafka import KafkaError, Message, Producer
 
-from benchmarks.clients import ClientFailedError, quiet
+from benchmarks.clients import ClientFailedError, Setting, quiet
 
 PACE = 0.002
 STEADY = 0.1
@@ -26,8 +26,8 @@ class Traffic:
     """Sends from `with` until its end, which raises ClientFailedError if a record was refused or never
     acknowledged. Times are those of `time.perf_counter`."""
 
-    def __init__(self, bootstrap: str, topic: str) -> None:
-        self._producer = Producer({**quiet(bootstrap), "enable.idempotence": True})
+    def __init__(self, bootstrap: str, topic: str, settings: dict[str, Setting]) -> None:
+        self._producer = Producer({**quiet(bootstrap), "enable.idempotence": True, **settings})
         self._topic = topic
         self._acknowledged: list[float] = []
         self._refused: list[KafkaError] = []
