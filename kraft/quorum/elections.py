@@ -68,14 +68,16 @@ class Elections:
     def before_tick(self, now: float, disk_stalled: bool) -> None:
         """Let pysyncobj find a deadline that has passed only if an election would be won."""
         raft = self._raft
-        if raft.is_leader or raft.was_asked_to_stand:
+        if raft.is_leader:
+            return
+        could_win = not disk_stalled and 1 + len(self._links.connected()) >= self._config.majority
+        if raft.was_asked_to_stand and could_win:
             return
         if self._pre_vote.won():
             raft.election_deadline = PASSED
         elif raft.election_deadline < now:
-            raft.election_deadline = now + self._timeout()
-            reachable = 1 + len(self._links.connected())
-            if not disk_stalled and reachable >= self._config.majority:
+            raft.postpone_election(now + self._timeout())
+            if could_win:
                 self._ask(now)
 
     def _ask(self, now: float) -> None:

@@ -185,6 +185,11 @@ class Raft(SyncObj):  # type: ignore[misc]
     def election_deadline(self, when: float) -> None:
         self._SyncObj__raftElectionDeadline = when
 
+    def postpone_election(self, when: float) -> None:
+        """Wait for a leader until `when`, even if the last one asked this node to stand."""
+        self._SyncObj__transferInProgress = False
+        self.election_deadline = when
+
     @property
     def heartbeat_due(self) -> float:
         """When a leader sends the next heartbeat."""
@@ -203,7 +208,7 @@ class Raft(SyncObj):  # type: ignore[misc]
         self.doTick(0)
 
     def elect_itself(self) -> None:
-        """The election of a quorum of one. SyncObj would commit in the same tick, before anything is durable."""
+        """The election of a quorum of one; SyncObj would commit in that tick, before anything is durable."""
         self._SyncObj__setCurrentTerm(self.term + 1, self.selfNode.id)
         self._SyncObj__onBecomeLeader()
 

@@ -1,0 +1,156 @@
+"""How soon a quorum has a leader again, and who does not disturb it."""
+
+from __future__ import annotations
+
+import pytest
+
+
+def others(cluster, node):
+    return [other for other in cluster.nodes if other is not node]
+
+
+@pytest.mark.parametrize("size", [3, 5])
+@pytest.mark.parametrize("seed", range(8))
+def test_a_killed_leader_is_replaced_within_a_second(make_cluster, size, seed):
+    cluster = make_cluster(size, seed)
+    cluster.commit([b"a"])
+    old = cluster.leader()
+    old.crash(power_lost=True)
+    assert cluster.until(lambda: any(cluster._leads(node) for node in cluster.nodes)) < 1.0
+
+
+def test_most_killed_leaders_are_replaced_in_a_quarter_of_a_second(make_cluster):
+    times = []
+    for seed in range(30):
+        cluster = make_cluster(3, seed)
+        cluster.commit([b"a"])
+        cluster.leader().crash(power_lost=False)
+        times.append(cluster.until(lambda c=cluster: any(c._leads(node) for node in c.nodes)))
+    assert sorted(times)[15] < 0.25
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_silent_leader_is_replaced_after_the_election_timeout(make_cluster, seed):
+    cluster = make_cluster(3, seed)
+    cluster.commit([b"a"])
+    old = cluster.leader()
+    old.pause()
+    rest = others(cluster, old)
+    assert cluster.until(lambda: any(cluster._leads(node) for node in rest)) < 1.5
+    old.resume()
+    cluster.until(lambda: old.log.leadership.leader_id not in (None, old.node_id), bound=1.0)
+
+
+def test_a_leader_that_was_cut_off_steps_down_before_another_can_lead(make_cluster):
+    cluster = make_cluster(3)
+    cluster.commit([b"a"])
+    old = cluster.leader()
+    cluster.isolate(old.node_id)
+    took = cluster.until(lambda: old.log.leadership.leader_id is None)
+    assert took < 0.35
+    assert not any(cluster._leads(node) for node in others(cluster, old))
+
+
+def test_a_node_that_was_cut_off_does_not_disturb_when_it_returns(make_cluster):
+    cluster = make_cluster(3)
+    cluster.commit([b"a"])
+    leader = cluster.leader()
+    term = leader.log.leadership.term
+    lost = others(cluster, leader)[0]
+    cluster.isolate(lost.node_id)
+    cluster.run(5.0)
+    cluster.network.mend_all()
+    cluster.run(2.0)
+    assert cluster.leader() is leader
+    assert {node.log.term for node in cluster.nodes} == {term}
+
+
+def test_a_node_that_sees_only_some_peers_does_not_flap_the_quorum(make_cluster):
+    """Row 17 of the known failures: a partial partition. Node A cannot reach the leader; B reaches both."""
+    cluster = make_cluster(3)
+    cluster.commit([b"a"])
+    leader = cluster.leader()
+    term = leader.log.leadership.term
+    apart = others(cluster, leader)[0]
+    cluster.network.cut(leader.node_id, apart.node_id)
+    cluster.network.cut(apart.node_id, leader.node_id)
+    cluster.run(10.0)
+    assert cluster.leader() is leader
+    assert leader.log.leadership.term == term
+
+
+def test_a_node_behind_in_terms_catches_up_without_an_election(make_cluster):
+    cluster = make_cluster(3)
+    cluster.commit([b"a"])
+    lost = others(cluster, cluster.leader())[0]
+    cluster.isolate(lost.node_id)
+    old = cluster.leader()
+    old.pause()
+    cluster.run(1.0)
+    old.resume()
+    cluster.run(1.0)
+    cluster.network.mend_all()
+    cluster.until(lambda: lost.log.leadership == cluster.leader().log.leadership, bound=2.0)
+
+
+def test_a_leader_with_a_stuck_disk_hands_over(make_cluster):
+    cluster = make_cluster(3, disk_stall_timeout=0.5)
+    leader = cluster.leader()
+    leader.disk.conditions.stall = 60.0
+    cluster.propose(leader, [b"stuck"])
+    rest = others(cluster, leader)
+    assert cluster.until(lambda: any(cluster._leads(node) for node in rest)) < 2.0
+    cluster.run(5.0)
+    assert any(cluster._leads(node) for node in rest)
+    assert not cluster._leads(leader)
+
+
+def test_a_follower_with_a_slow_disk_does_not_unseat_the_leader(make_cluster):
+    cluster = make_cluster(3)
+    cluster.commit([b"a"])
+    leader = cluster.leader()
+    for node in others(cluster, leader):
+        node.disk.conditions.stall = 0.6
+    outcomes = cluster.propose(leader, [b"slow"])
+    cluster.until(lambda: bool(outcomes), bound=2.0)
+    assert cluster.leader() is leader
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_resigning_moves_leadership_at_once(make_cluster, seed):
+    cluster = make_cluster(3, seed)
+    cluster.commit([b"a"])
+    cluster.run(0.2)
+    leader = cluster.leader()
+    assert leader.log.resign()
+    took = cluster.until(lambda: any(cluster._leads(node) for node in others(cluster, leader)))
+    assert took < 0.1
+
+
+def test_a_follower_cannot_resign(make_cluster):
+    cluster = make_cluster(3)
+    assert not others(cluster, cluster.leader())[0].log.resign()
+
+
+def test_a_paused_leader_that_nobody_missed_goes_on(make_cluster):
+    cluster = make_cluster(3)
+    cluster.commit([b"a"])
+    leader = cluster.leader()
+    term = leader.log.leadership.term
+    leader.pause()
+    cluster.run(0.28)
+    leader.resume()
+    cluster.run(1.0)
+    assert cluster.leader() is leader
+    assert leader.log.leadership.term == term
+
+
+def test_a_quorum_of_one_leads_at_once(make_cluster):
+    cluster = make_cluster(1)
+    assert cluster.until(lambda: cluster._leads(cluster.nodes[0])) < 0.05
+
+
+def test_a_fresh_quorum_of_three_has_a_leader_soon(make_cluster):
+    for seed in range(10):
+        cluster = make_cluster(3, seed)
+        assert cluster.until(lambda c=cluster: any(c._leads(node) for node in c.nodes)) < 1.0
