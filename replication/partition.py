@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from kafkawire.errors import ErrorCode, KafkaError
-from logstore.log import EMPTY_SLICE, Append, EpochEnd, Log, LogSlice
+from logstore.log import EMPTY_SLICE, Append, EpochEnd, Log, LogSlice, Origin
 from metadata.image import PartitionImage
 from replication.follower import Follower, Offline
 from replication.isr import CommittedIsr, IsrChange, PendingExpand, PendingShrink
@@ -146,18 +146,21 @@ class Partition:
 
     # -- the leader: clients ----------------------------------------------------------------------
 
-    def append(self, records: memoryview | bytes, required_acks: int, now: float, now_ms: int) -> Append:
-        """Append one batch of a producer. With `required_acks` -1 the ISR must have min.insync.replicas
-        members.
-
-        Raises KafkaError (NOT_LEADER_OR_FOLLOWER, NOT_ENOUGH_REPLICAS, and what `Log.append_as_leader`
-        raises) and StorageError.
-        """
+    def check_append(self, acks: int) -> Leader:
+        """Whether a batch may be appended; with `acks` -1 the ISR must have min.insync.replicas members.
+        Raises KafkaError NOT_LEADER_OR_FOLLOWER, NOT_ENOUGH_REPLICAS."""
         leader = self.leads()
-        if required_acks == -1 and self._is_under_min_isr(leader):
+        if acks == -1 and self._is_under_min_isr(leader):
             raise KafkaError(ErrorCode.NOT_ENOUGH_REPLICAS)
+        return leader
+
+    def append(
+        self, records: bytes | memoryview, acks: int, now: float, now_ms: int, origin: Origin = Origin.CLIENT
+    ) -> Append:
+        """Append one batch. Raises KafkaError (see `check_append`, `Log.append_as_leader`), StorageError."""
+        leader = self.check_append(acks)
         end_before = self.log.end_offset
-        appended = self.log.append_as_leader(records, leader.epoch, now_ms)
+        appended = self.log.append_as_leader(records, leader.epoch, now_ms, origin=origin)
         if not appended.duplicate:
             leader.appended(end_before, now)
             if self.settings.sync_before_acknowledging:
