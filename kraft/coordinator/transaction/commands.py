@@ -1,0 +1,98 @@
+"""What a transaction coordinator is asked, and what it answers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final, NamedTuple
+
+from kafkawire.records import ControlType
+from kraft.coordinator.decision import Producer
+from kraft.coordinator.transaction.states import TopicPartition, TransactionStatus
+
+DAY_MS: Final = 86_400_000
+
+
+@dataclass(frozen=True, slots=True)
+class TransactionSettings:
+    """What the configuration says, under Kafka's names."""
+
+    max_timeout_ms: int = 900_000
+    """`transaction.max.timeout.ms`"""
+    expiration_ms: int = 7 * DAY_MS
+    """`transactional.id.expiration.ms`"""
+    expiration_interval: float = 3600.0
+    """`transaction.remove.expired.transaction.cleanup.interval.ms`, in seconds"""
+
+
+@dataclass(frozen=True, slots=True)
+class InitProducer:
+    """Begin anew under a transactional id.
+
+    `expected` is who the client takes itself for, None if it starts (KIP-360). `spare_producer_id` is an id
+    that is nobody's, to be used if one is wanted; -1 if none is at hand.
+    """
+
+    transactional_id: str
+    timeout_ms: int
+    expected: Producer | None = None
+    spare_producer_id: int = -1
+
+
+@dataclass(frozen=True, slots=True)
+class SpareWanted:
+    """Nothing was changed: ask again with a spare producer id."""
+
+
+@dataclass(frozen=True, slots=True)
+class AddPartitions:
+    """Make partitions part of the transaction; the first ones begin it."""
+
+    transactional_id: str
+    producer: Producer
+    partitions: frozenset[TopicPartition]
+
+
+@dataclass(frozen=True, slots=True)
+class VerifyPartitions:
+    """Ask which of the partitions are part of the open transaction (KIP-890)."""
+
+    transactional_id: str
+    producer: Producer
+    partitions: tuple[TopicPartition, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class EndTransaction:
+    """Commit or abort."""
+
+    transactional_id: str
+    producer: Producer
+    kind: ControlType
+
+
+@dataclass(frozen=True, slots=True)
+class Decided:
+    """A transaction whose fate is sealed, and the partitions that have to be told."""
+
+    transactional_id: str
+    producer: Producer
+    kind: ControlType
+    partitions: frozenset[TopicPartition]
+    coordinator_epoch: int
+
+
+@dataclass(frozen=True, slots=True)
+class ListFilter:
+    """Which transactions to list; an empty set excludes none, `min_duration_ms` -1 neither."""
+
+    states: frozenset[TransactionStatus] = frozenset()
+    producer_ids: frozenset[int] = frozenset()
+    min_duration_ms: int = -1
+
+
+class Listed(NamedTuple):
+    """One transactional id in a list."""
+
+    transactional_id: str
+    producer_id: int
+    status: TransactionStatus

@@ -1,0 +1,327 @@
+"""The transaction coordinator's core: every rule about who may do what under a transactional id.
+
+One shard holds the ids of one partition of `__transaction_state`. It decides, and what it decided counts at
+once; the runtime lets nobody hear of it before it is committed. Where Kafka answers CONCURRENT_TRANSACTIONS
+because a write is on its way, the next request here builds on that write and is answered after it.
+
+Three things never go together: a transaction has one fate (it is sealed by the first Prepare record), an
+epoch that was fenced never succeeds (each request names its producer, and only the present one counts), and
+what began ends (by its producer, its successor or the timeout; then by markers that are sent until every
+partition has one). Source: Kafka's `TransactionCoordinator`, KIP-98, KIP-360, KIP-890.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final, NamedTuple
+
+from kafkawire.errors import ErrorCode, KafkaError
+from kafkawire.records import ControlType
+from kraft.coordinator.decision import NO_PRODUCER_ID, Decision, LogRecord, Producer, TransactionMarker
+from kraft.coordinator.transaction.commands import (
+    AddPartitions,
+    Decided,
+    EndTransaction,
+    InitProducer,
+    Listed,
+    ListFilter,
+    SpareWanted,
+    TransactionSettings,
+    VerifyPartitions,
+)
+from kraft.coordinator.transaction.deadlines import Deadlines
+from kraft.coordinator.transaction.formats import decode_key, decode_value, encode_key, encode_value
+from kraft.coordinator.transaction.states import (
+    NEVER,
+    CompleteAbort,
+    CompleteCommit,
+    Empty,
+    Ongoing,
+    PrepareAbort,
+    PrepareCommit,
+    Prepared,
+    Transaction,
+)
+
+MAX_ID_BYTES: Final = 2**15 - 1
+"""Bytes of a transactional id: what fits into its record's key."""
+
+MAX_EXPIRED_AT_ONCE: Final = 1000
+"""Transactional ids that one look at their age forgets; the rest comes with the next tick."""
+
+
+class _Bump(NamedTuple):
+    """A producer that asked for its next epoch, and what it was given: it may ask again."""
+
+    asked: Producer
+    given: Producer
+
+
+class TransactionShard:
+    """See the module. `coordinator_epoch` is the leader epoch under which this broker coordinates."""
+
+    def __init__(self, settings: TransactionSettings, coordinator_epoch: int) -> None:
+        self.coordinator_epoch = coordinator_epoch
+        self._settings = settings
+        self._transactions: dict[str, Transaction] = {}
+        self._prepared: dict[str, Transaction] = {}
+        # Soft, as in Kafka: a retry over a change of coordinators finds itself fenced.
+        self._bumps: dict[str, _Bump] = {}
+        self._timeouts = Deadlines()
+        self._expires_at = 0.0
+
+    # -- the log ----------------------------------------------------------------------------------
+
+    def replay(self, record: LogRecord) -> None:
+        """See `Shard`. Raises KafkaError(CORRUPT_MESSAGE)."""
+        transactional_id = decode_key(record.key)
+        if transactional_id is None:
+            return
+        self._prepared.pop(transactional_id, None)
+        if record.value is None:
+            self._transactions.pop(transactional_id, None)
+            self._bumps.pop(transactional_id, None)
+            return
+        transaction = decode_value(transactional_id, record.value)
+        self._transactions[transactional_id] = transaction
+        if isinstance(transaction.state, PrepareCommit | PrepareAbort):
+            self._prepared[transactional_id] = transaction
+
+    def replay_marker(self, marker: TransactionMarker) -> None:
+        """Nobody writes in transactions here."""
+
+    def loaded(self, now: float, now_ms: int) -> Sequence[Decision[Any]]:
+        """Start the timeouts, as far as they have run. The replies are of type Decided: what a coordinator
+        before this one has sealed and perhaps not told everybody."""
+        for transaction in self._transactions.values():
+            if isinstance(transaction.state, Ongoing):
+                elapsed = min(max(now_ms - transaction.started_ms, 0), transaction.timeout_ms)
+                left = (transaction.timeout_ms - elapsed) / 1000
+                self._timeouts.set(transaction.transactional_id, now + left)
+        self._expires_at = now + self._settings.expiration_interval
+        return [Decision((), decided) for decided in self.undelivered()]
+
+    def undelivered(self) -> list[Decided]:
+        """Every transaction whose fate is sealed, and some partition may not know it."""
+        return [self._decided(transaction) for transaction in self._prepared.values()]
+
+    # -- time -------------------------------------------------------------------------------------
+
+    def next_deadline(self) -> float:
+        """See `Shard`."""
+        return min(self._timeouts.next(), self._expires_at)
+
+    def tick(self, now: float, now_ms: int) -> Sequence[Decision[Any]]:
+        """Abort what takes too long, with an epoch that its producer does not have (the replies are of type
+        Decided), and forget ids that were not used for long."""
+        decisions: list[Decision[Any]] = []
+        for transactional_id in self._timeouts.pop_due(now):
+            transaction = self._transactions.get(transactional_id)
+            if transaction is not None and isinstance(transaction.state, Ongoing):
+                decisions.append(self._abort_fenced(transaction, now_ms))
+        if now >= self._expires_at:
+            decisions += self._expire(now, now_ms)
+        return decisions
+
+    def _expire(self, now: float, now_ms: int) -> list[Decision[None]]:
+        oldest = now_ms - self._settings.expiration_ms
+        expired = [
+            transaction.transactional_id
+            for transaction in self._transactions.values()
+            if transaction.updated_ms <= oldest
+            and isinstance(transaction.state, Empty | CompleteCommit | CompleteAbort)
+        ][:MAX_EXPIRED_AT_ONCE]
+        if len(expired) < MAX_EXPIRED_AT_ONCE:
+            self._expires_at = now + self._settings.expiration_interval
+        return [Decision((LogRecord(encode_key(each), None),), None) for each in expired]
+
+    # -- producers --------------------------------------------------------------------------------
+
+    def init_producer(self, command: InitProducer, now_ms: int) -> Decision[Producer | Decided | SpareWanted]:
+        """Give a producer an epoch under which no other one writes.
+
+        The reply is the producer, or Decided if its predecessor left a transaction open: that is aborted now,
+        and the client has to ask again (CONCURRENT_TRANSACTIONS). Raises KafkaError INVALID_REQUEST,
+        INVALID_TRANSACTION_TIMEOUT, PRODUCER_FENCED, CONCURRENT_TRANSACTIONS.
+        """
+        _check_id(command.transactional_id)
+        if not 0 < command.timeout_ms <= self._settings.max_timeout_ms:
+            raise KafkaError(ErrorCode.INVALID_TRANSACTION_TIMEOUT)
+        transaction = self._transactions.get(command.transactional_id)
+        if transaction is None:
+            return self._first_epoch(command, now_ms)
+        current, expected = transaction.producer, command.expected
+        bump = self._bumps.get(command.transactional_id)
+        repeats = expected is not None and bump == _Bump(expected, current)
+        if expected is not None and expected != current and not repeats:
+            raise KafkaError(ErrorCode.PRODUCER_FENCED)
+        match transaction.state:
+            case PrepareCommit() | PrepareAbort():
+                raise KafkaError(ErrorCode.CONCURRENT_TRANSACTIONS)
+            case Ongoing():
+                if repeats:
+                    raise KafkaError(ErrorCode.PRODUCER_FENCED)
+                return self._abort_fenced(transaction, now_ms)
+            case Empty() | CompleteCommit() | CompleteAbort():
+                following = current if repeats else _following(transaction, command.spare_producer_id)
+        if following is None:
+            return Decision((), SpareWanted())
+        if expected is None:
+            self._bumps.pop(command.transactional_id, None)
+        else:
+            self._bumps[command.transactional_id] = _Bump(expected, following)
+        return _write(transaction.initialised(following, command.timeout_ms, now_ms), following)
+
+    def _first_epoch(self, command: InitProducer, now_ms: int) -> Decision[Producer | Decided | SpareWanted]:
+        # A client whose id has expired here goes on under another producer id, whoever it was before.
+        if command.spare_producer_id == NO_PRODUCER_ID:
+            return Decision((), SpareWanted())
+        producer = Producer(command.spare_producer_id, 0)
+        return _write(
+            Transaction(
+                command.transactional_id, producer.producer_id, 0, command.timeout_ms, Empty(), now_ms
+            ),
+            producer,
+        )
+
+    def _abort_fenced(self, transaction: Transaction, now_ms: int) -> Decision[Any]:
+        """Abort under the next epoch, which nobody is given: what the old one still sends is refused, here
+        and, after the marker, by the partitions."""
+        return self._seal(transaction.fenced(), ControlType.ABORT, now_ms)
+
+    # -- transactions -----------------------------------------------------------------------------
+
+    def add_partitions(self, command: AddPartitions, now: float, now_ms: int) -> Decision[None]:
+        """Make partitions part of the transaction, before anything is written there.
+
+        Raises KafkaError INVALID_REQUEST, INVALID_PRODUCER_ID_MAPPING, PRODUCER_FENCED,
+        CONCURRENT_TRANSACTIONS (the one before is not over in every partition).
+        """
+        transaction = self._of(command.transactional_id, command.producer)
+        if isinstance(transaction.state, PrepareCommit | PrepareAbort):
+            raise KafkaError(ErrorCode.CONCURRENT_TRANSACTIONS)
+        if isinstance(transaction.state, Ongoing):
+            if command.partitions <= transaction.state.partitions:
+                return Decision((), None)
+        else:
+            self._timeouts.set(transaction.transactional_id, now + transaction.timeout_ms / 1000)
+        return _write(transaction.with_partitions(command.partitions, now_ms), None)
+
+    def verify(self, command: VerifyPartitions) -> tuple[ErrorCode, ...]:
+        """Whether a producer may write to these partitions now: NONE or TRANSACTION_ABORTABLE for each.
+
+        Raises as `add_partitions`.
+        """
+        transaction = self._of(command.transactional_id, command.producer)
+        if isinstance(transaction.state, PrepareCommit | PrepareAbort):
+            raise KafkaError(ErrorCode.CONCURRENT_TRANSACTIONS)
+        added = transaction.partitions
+        return tuple(
+            ErrorCode.NONE if each in added else ErrorCode.TRANSACTION_ABORTABLE
+            for each in command.partitions
+        )
+
+    def end(self, command: EndTransaction, now_ms: int) -> Decision[Decided | None]:
+        """Seal the fate of the open transaction. A repetition after everything is over has no effect: the
+        reply is None.
+
+        Raises KafkaError INVALID_REQUEST, INVALID_PRODUCER_ID_MAPPING, PRODUCER_FENCED,
+        CONCURRENT_TRANSACTIONS (a repetition while the partitions are being told), INVALID_TXN_STATE (there
+        is none, or its fate is another).
+        """
+        transaction = self._of(command.transactional_id, command.producer)
+        match transaction.state:
+            case Ongoing():
+                return self._seal(transaction, command.kind, now_ms)
+            case PrepareCommit() | PrepareAbort() as state:
+                if command.kind is _kind(state):
+                    raise KafkaError(ErrorCode.CONCURRENT_TRANSACTIONS)
+            case CompleteCommit():
+                if command.kind is ControlType.COMMIT:
+                    return Decision((), None)
+            case CompleteAbort():
+                if command.kind is ControlType.ABORT:
+                    return Decision((), None)
+            case Empty():
+                pass
+        raise KafkaError(
+            ErrorCode.INVALID_TXN_STATE, f"{command.kind.name.lower()} in state {transaction.status.title}"
+        )
+
+    def _seal(self, transaction: Transaction, kind: ControlType, now_ms: int) -> Decision[Any]:
+        self._timeouts.clear(transaction.transactional_id)
+        sealed = transaction.ended(kind, now_ms)
+        return _write(sealed, self._decided(sealed))
+
+    def complete(self, decided: Decided, now_ms: int) -> Decision[None]:
+        """Every partition knows how the transaction ended. Nothing happens if it is not the present one."""
+        transaction = self._prepared.get(decided.transactional_id)
+        if transaction is None or self._decided(transaction) != decided:
+            return Decision((), None)
+        return _write(transaction.completed(now_ms), None)
+
+    def _of(self, transactional_id: str, producer: Producer) -> Transaction:
+        _check_id(transactional_id)
+        transaction = self._transactions.get(transactional_id)
+        if transaction is None or transaction.producer_id != producer.producer_id:
+            raise KafkaError(ErrorCode.INVALID_PRODUCER_ID_MAPPING)
+        if transaction.producer_epoch != producer.producer_epoch:
+            raise KafkaError(ErrorCode.PRODUCER_FENCED)
+        return transaction
+
+    def _decided(self, transaction: Transaction) -> Decided:
+        assert isinstance(transaction.state, PrepareCommit | PrepareAbort)
+        return Decided(
+            transaction.transactional_id,
+            transaction.producer,
+            _kind(transaction.state),
+            transaction.state.partitions,
+            self.coordinator_epoch,
+        )
+
+    # -- looking ----------------------------------------------------------------------------------
+
+    def describe(self, transactional_id: str) -> Transaction:
+        """Raises KafkaError INVALID_REQUEST, TRANSACTIONAL_ID_NOT_FOUND."""
+        _check_id(transactional_id)
+        transaction = self._transactions.get(transactional_id)
+        if transaction is None:
+            raise KafkaError(ErrorCode.TRANSACTIONAL_ID_NOT_FOUND)
+        return transaction
+
+    def list(self, wanted: ListFilter, now_ms: int) -> list[Listed]:
+        """The ids that pass the filter."""
+        return [
+            Listed(each.transactional_id, each.producer_id, each.status)
+            for each in self._transactions.values()
+            if (not wanted.states or each.status in wanted.states)
+            and (not wanted.producer_ids or each.producer_id in wanted.producer_ids)
+            and (wanted.min_duration_ms < 0 or _lasts(each, now_ms) > wanted.min_duration_ms)
+        ]
+
+
+def _check_id(transactional_id: str) -> None:
+    if not transactional_id:
+        raise KafkaError(ErrorCode.INVALID_REQUEST, "an empty transactional id")
+    if len(transactional_id) * 4 > MAX_ID_BYTES and len(transactional_id.encode()) > MAX_ID_BYTES:
+        raise KafkaError(ErrorCode.INVALID_REQUEST, f"a transactional id of more than {MAX_ID_BYTES} bytes")
+
+
+def _following(transaction: Transaction, spare_producer_id: int) -> Producer | None:
+    """The next epoch, or another producer id when there is none left; None without a spare one."""
+    if not transaction.epochs_used_up:
+        return Producer(transaction.producer_id, transaction.producer_epoch + 1)
+    return None if spare_producer_id == NO_PRODUCER_ID else Producer(spare_producer_id, 0)
+
+
+def _kind(state: Prepared) -> ControlType:
+    return ControlType.COMMIT if isinstance(state, PrepareCommit) else ControlType.ABORT
+
+
+def _lasts(transaction: Transaction, now_ms: int) -> int:
+    return -1 if transaction.started_ms == NEVER else now_ms - transaction.started_ms
+
+
+def _write(transaction: Transaction, reply: Any) -> Decision[Any]:
+    record = LogRecord(encode_key(transaction.transactional_id), encode_value(transaction))
+    return Decision((record,), reply)
