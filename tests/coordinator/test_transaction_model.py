@@ -74,6 +74,7 @@ class Transactions(RuleBasedStateMachine):
         self.shard.loaded(self.now, self.now_ms)
         self.present: dict[str, Producer] = {}
         self.given: set[tuple[str, Producer]] = set()
+        self.answers: dict[tuple[str, Producer], Any] = {}
         self.open: dict[str, OpenTransaction] = {}
         self.pending: list[Decided] = []
 
@@ -131,12 +132,16 @@ class Transactions(RuleBasedStateMachine):
     def bump(self, who: tuple[str, Producer]) -> Any:
         transactional_id, producer = who
         before = len(self.log)
+        present = self.present.get(transactional_id)
         try:
             reply = self._init(transactional_id, producer)
         except KafkaError as error:
             assert len(self.log) == before
             return self._not_now(error, ErrorCode.CONCURRENT_TRANSACTIONS, ErrorCode.PRODUCER_FENCED)
         assert not isinstance(reply, SpareWanted)
+        repeated = reply == present == self.answers.get(who)
+        assert producer == present or repeated, "an epoch that was fenced succeeded"
+        self.answers[who] = reply
         return (transactional_id, reply) if isinstance(reply, Producer) else multiple()
 
     @rule(who=producers, partitions=some_partitions)
