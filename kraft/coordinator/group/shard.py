@@ -1,0 +1,327 @@
+"""The group coordinator of one partition of `__consumer_offsets`: groups of every kind, and their offsets
+(Kafka's `GroupCoordinatorShard`)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator, Sequence
+from typing import Any, Final
+
+from kafkawire.errors import ErrorCode, KafkaError
+from kraft.coordinator.decision import Decision, LogRecord, TransactionMarker
+from kraft.coordinator.group.classic import ClassicGroups
+from kraft.coordinator.group.classic_group import ClassicGroup, Empty, Stable
+from kraft.coordinator.group.commands import (
+    CommitOffsets,
+    DeleteOffsets,
+    DescribedGroup,
+    DescribedMember,
+    FetchedOffsets,
+    FetchOffsets,
+    Heartbeat,
+    JoinGroup,
+    JoinReply,
+    LeaveGroup,
+    LeaveReply,
+    ListedGroup,
+    MemberIdentity,
+    SyncGroup,
+    SyncReply,
+)
+from kraft.coordinator.group.config import GroupConfig
+from kraft.coordinator.group.formats import (
+    GroupKey,
+    OffsetKey,
+    OtherKey,
+    decode_group,
+    decode_key,
+    encode_group_key,
+)
+from kraft.coordinator.group.offsets import Offsets
+from kraft.coordinator.group.other_groups import NoOtherGroups, OtherGroups
+from kraft.coordinator.group.outcome import Outcome
+
+BYTES_AT_ONCE: Final = 250_000
+"""Bytes of keys that one decision takes back at most, so that it fits into a batch."""
+
+
+class GroupShard:
+    """See the module, and `Shard`. `new_id` makes member ids unique."""
+
+    def __init__(
+        self, config: GroupConfig, new_id: Callable[[], str], other: OtherGroups | None = None
+    ) -> None:
+        self.config = config
+        self.classic = ClassicGroups(config, new_id)
+        self.offsets = Offsets(config)
+        self.other: OtherGroups = other or NoOtherGroups()
+        self._loading = True
+        self._look_at = 0.0
+        self._deleted_topics: set[str] = set()
+
+    # -- Shard ------------------------------------------------------------------------------------
+
+    def replay(self, record: LogRecord) -> None:
+        """See `Shard`."""
+        key = decode_key(record.key)
+        match key:
+            case OffsetKey():
+                self.offsets.replay(key, record)
+                if record.value is not None and not record.transactional:
+                    self._ensure(key.group_id)
+            case GroupKey(group_id):
+                self._replay_group(group_id, record.value)
+            case OtherKey(version):
+                self.other.replay(version, record)
+
+    def _replay_group(self, group_id: str, value: bytes | None) -> None:
+        if value is None:
+            self.classic.forget(group_id)
+        elif self._loading or group_id not in self.classic.groups:
+            self.classic.restore(group_id, decode_group(value))
+        else:
+            # The decision that wrote it has changed the group already; only members' soft state is newer.
+            self.classic.written(group_id)
+
+    def _ensure(self, group_id: str) -> None:
+        if not self.other.has(group_id):
+            self.classic.ensure(group_id)
+
+    def replay_marker(self, marker: TransactionMarker) -> None:
+        """See `Shard`."""
+        for group_id in self.offsets.replay_marker(marker):
+            self._ensure(group_id)
+
+    def loaded(self, now: float, now_ms: int) -> None:
+        """See `Shard`."""
+        self._loading = False
+        # A group may be known by offsets alone when its own records were taken for another kind's.
+        for group_id in tuple(self.classic.groups):
+            if self.other.has(group_id):
+                self.classic.forget(group_id)
+        self.classic.loaded(now, now_ms)
+        self.other.loaded(now, now_ms)
+        self._look_at = now + self.config.retention_check_interval_ms / 1000
+
+    def next_deadline(self) -> float:
+        """See `Shard`."""
+        if self._deleted_topics:
+            return 0.0
+        return min(self.classic.next_deadline(), self.other.next_deadline(), self._look_at)
+
+    def tick(self, now: float, now_ms: int) -> Iterator[Decision[Any]]:
+        """See `Shard`."""
+        yield from self.classic.tick(now, now_ms)
+        yield from self.other.tick(now, now_ms)
+        if self._deleted_topics:
+            deleted, self._deleted_topics = self._deleted_topics, set()
+            yield from self._forget_topics(deleted)
+        if now >= self._look_at:
+            self._look_at = now + self.config.retention_check_interval_ms / 1000
+            yield from self._expire(now_ms)
+
+    # -- members ----------------------------------------------------------------------------------
+
+    def join(self, command: JoinGroup, now: float, now_ms: int) -> Decision[JoinReply]:
+        """See `ClassicGroups.join`."""
+        if self.other.has(command.group_id):
+            return self.other.join(command, now, now_ms)
+        return self.classic.join(command, now, now_ms)
+
+    def sync(self, command: SyncGroup, now: float, now_ms: int) -> Decision[SyncReply]:
+        """See `ClassicGroups.sync`."""
+        return self.classic.sync(command, now, now_ms)
+
+    def heartbeat(self, command: Heartbeat, now: float, now_ms: int) -> ErrorCode:
+        """See `ClassicGroups.heartbeat`."""
+        return self.classic.heartbeat(command, now, now_ms)
+
+    def leave(self, command: LeaveGroup, now: float, now_ms: int) -> Decision[LeaveReply]:
+        """See `ClassicGroups.leave`."""
+        return self.classic.leave(command, now, now_ms)
+
+    # -- offsets ----------------------------------------------------------------------------------
+
+    def commit(self, command: CommitOffsets, now: float, now_ms: int) -> Decision[tuple[ErrorCode, ...]]:
+        """Commit what can be; the reply has a code for each offset. Raises KafkaError with the code of all of
+        them."""
+        if self.other.has(command.group_id):
+            self.other.check_commit(command)
+        else:
+            self._check_commit(command, now)
+        out = Outcome()
+        codes = self.offsets.commit(command, out, now_ms)
+        return Decision(tuple(out.records), codes, producer=command.producer if out.records else None)
+
+    def _check_commit(self, command: CommitOffsets, now: float) -> None:
+        group = self.classic.groups.get(command.group_id)
+        if group is None:
+            # Whoever is no member and commits makes a group without members of it.
+            if command.generation >= 0:
+                raise KafkaError(
+                    ErrorCode.GROUP_ID_NOT_FOUND
+                    if command.tells_missing_group
+                    else ErrorCode.ILLEGAL_GENERATION
+                )
+            return
+        who = MemberIdentity(command.member_id, command.instance_id)
+        member = group.check_commit(command.generation, who, transactional=command.producer is not None)
+        if member is not None:
+            self.classic.committed(group, member, now)
+
+    def fetch(self, command: FetchOffsets, now: float, now_ms: int) -> FetchedOffsets:
+        """What is committed; -1 where nothing is, and for a group that is not there. Raises KafkaError in a
+        KIP-848 group."""
+        del now, now_ms
+        if self.other.has(command.group_id):
+            self.other.check_fetch(command)
+        return self.offsets.fetch(command)
+
+    def delete_offsets(
+        self, command: DeleteOffsets, now: float, now_ms: int
+    ) -> Decision[tuple[ErrorCode, ...]]:
+        """Forget offsets; the reply has a code for each partition. Raises KafkaError: GROUP_ID_NOT_FOUND,
+        NON_EMPTY_GROUP (members whose topics are not known)."""
+        del now, now_ms
+        uses_topic = self._topics_in_use(command.group_id)
+        out = Outcome()
+        codes = []
+        known = {key for key, _ in self.offsets.of(command.group_id)}
+        for topic, partition in command.partitions:
+            if uses_topic(topic):
+                codes.append(ErrorCode.GROUP_SUBSCRIBED_TO_TOPIC)
+                continue
+            key = OffsetKey(command.group_id, topic, partition)
+            if key in known:
+                self.offsets.forget([key], out)
+            codes.append(ErrorCode.NONE)
+        return out.decision(tuple(codes))
+
+    def _topics_in_use(self, group_id: str) -> Callable[[str], bool]:
+        if self.other.has(group_id):
+            return lambda topic: self.other.uses_topic(group_id, topic)
+        group = self.classic.groups.get(group_id)
+        if group is None:
+            raise KafkaError(ErrorCode.GROUP_ID_NOT_FOUND)
+        if not isinstance(group.state, Empty) and not group.uses_consumer_protocol:
+            raise KafkaError(ErrorCode.NON_EMPTY_GROUP)
+        return group.uses_topic
+
+    # -- administration ---------------------------------------------------------------------------
+
+    def describe(self, group_id: str, now: float, now_ms: int) -> DescribedGroup:
+        """A classic group; it is "Dead", with GROUP_ID_NOT_FOUND, if there is none."""
+        del now, now_ms
+        group = self.classic.groups.get(group_id)
+        if group is None:
+            return DescribedGroup(group_id, "Dead", error=ErrorCode.GROUP_ID_NOT_FOUND)
+        stable = isinstance(group.state, Stable)
+        protocol = (group.protocol or "") if stable else ""
+        members = tuple(
+            DescribedMember(
+                each.member_id,
+                each.instance_id,
+                each.client_id,
+                each.client_host,
+                each.metadata(group.protocol) if stable else b"",
+                each.assignment if stable else b"",
+            )
+            for each in group.members.values()
+        )
+        return DescribedGroup(group_id, group.state.name, group.protocol_type or "", protocol, members)
+
+    def listed(
+        self, states: Collection[str], kinds: Collection[str], now: float, now_ms: int
+    ) -> list[ListedGroup]:
+        """The groups in one of `states` and of one of `kinds` (lower case), where any are given."""
+        del now, now_ms
+        every = [
+            ListedGroup(group.group_id, group.protocol_type or "", group.state.name, "classic")
+            for group in self.classic.groups.values()
+        ]
+        every += self.other.listed()
+        return [
+            each
+            for each in every
+            if (not states or each.state.lower() in states) and (not kinds or each.kind in kinds)
+        ]
+
+    def delete(self, group_id: str, now: float, now_ms: int) -> Decision[bool]:
+        """Delete a group without members; False: there were so many offsets that it has to be asked for
+        again. Raises KafkaError: GROUP_ID_NOT_FOUND, NON_EMPTY_GROUP."""
+        del now, now_ms
+        if not self._is_empty(group_id):
+            raise KafkaError(ErrorCode.NON_EMPTY_GROUP)
+        out = Outcome()
+        batches = _batches([key for key, _ in self.offsets.of(group_id)])
+        self.offsets.forget(next(batches, ()), out)
+        last = next(batches, None) is None
+        if last:
+            self._delete(group_id, out)
+        return out.decision(last)
+
+    def _is_empty(self, group_id: str) -> bool:
+        if self.other.has(group_id):
+            return self.other.is_empty(group_id)
+        group = self.classic.groups.get(group_id)
+        if group is None:
+            raise KafkaError(ErrorCode.GROUP_ID_NOT_FOUND)
+        return isinstance(group.state, Empty) and not group.pending
+
+    def _delete(self, group_id: str, out: Outcome) -> None:
+        if self.other.has(group_id):
+            self.other.delete(group_id, out)
+        else:
+            out.write(encode_group_key(group_id), None)
+
+    # -- what goes by itself ----------------------------------------------------------------------
+
+    def topics_deleted(self, topics: Collection[str]) -> None:
+        """Soft: the next tick takes back the offsets of these topics."""
+        self._deleted_topics.update(topics)
+
+    def _forget_topics(self, topics: Collection[str]) -> Iterator[Decision[None]]:
+        for group_id in self.offsets.groups():
+            yield from self._forget([key for key, _ in self.offsets.of(group_id) if key.topic in topics])
+
+    def _forget(self, keys: list[OffsetKey]) -> Iterator[Decision[None]]:
+        for batch in _batches(keys):
+            out = Outcome()
+            self.offsets.forget(batch, out)
+            yield out.decision(None)
+
+    def _expire(self, now_ms: int) -> Iterator[Decision[None]]:
+        """Offsets that have had their time, and then groups that have nothing left."""
+        for group_id in (*self.offsets.groups(), *self.classic.groups):
+            if self.other.has(group_id):
+                in_use = self._topics_in_use(group_id)
+                yield from self._forget(self.offsets.expired(group_id, now_ms, in_use, None))
+                continue
+            group = self.classic.groups.get(group_id)
+            if group is None:
+                continue
+            yield from self._forget(self._expired_of(group, now_ms))
+            if isinstance(group.state, Empty) and not group.pending and not self.offsets.has(group_id):
+                out = Outcome()
+                self._delete(group_id, out)
+                yield out.decision(None)
+
+    def _expired_of(self, group: ClassicGroup, now_ms: int) -> list[OffsetKey]:
+        """`ClassicGroup.offsetExpirationCondition`: with members, only what none of them subscribes to;
+        without, everything, counted from when the last one left."""
+        if isinstance(group.state, Empty):
+            since = group.since_ms if group.protocol_type is not None and group.since_ms >= 0 else None
+            return self.offsets.expired(group.group_id, now_ms, lambda _: False, since)
+        if isinstance(group.state, Stable) and group.uses_consumer_protocol and group.topics is not None:
+            return self.offsets.expired(group.group_id, now_ms, group.uses_topic, None)
+        return []
+
+
+def _batches(keys: Sequence[OffsetKey]) -> Iterator[Sequence[OffsetKey]]:
+    """`keys` in parts whose records fit into a batch."""
+    start = size = 0
+    for index, key in enumerate(keys):
+        # A character takes up to four bytes, a record some more.
+        size += 4 * (len(key.group_id) + len(key.topic)) + 64
+        if size > BYTES_AT_ONCE or index == len(keys) - 1:
+            yield keys[start : index + 1]
+            start, size = index + 1, 0
