@@ -243,8 +243,10 @@ class Transactions(RuleBasedStateMachine):
         self.now_ms += round(seconds * 1000)
         if self.shard.next_deadline() <= self.now:
             for decision in self.shard.tick(self.now, self.now_ms):
-                reply = self._take(decision)
-                if isinstance(reply, Decided):
+                reply = decision.reply
+                timed_out = isinstance(reply, Decided) and self.open[reply.transactional_id].fate is None
+                self._take(decision)
+                if timed_out:
                     assert reply.kind is ControlType.ABORT
                     self.present.pop(reply.transactional_id, None)
 
@@ -256,8 +258,8 @@ class Transactions(RuleBasedStateMachine):
             self.shard.replay(record)
         # What the deposed one was doing is lost; only the log says what has to be told.
         self.pending.clear()
-        for decision in self.shard.loaded(self.now, self.now_ms):
-            self._take(decision)
+        self.shard.loaded(self.now, self.now_ms)
+        self._advance(0)
 
     @rule(who=consumes(producers))
     def a_producer_is_gone(self, who: tuple[str, Producer]) -> None:
@@ -275,8 +277,12 @@ class Transactions(RuleBasedStateMachine):
         for record in self.log:
             other.replay(record)
         everything = ListFilter()
-        assert sorted(other.list(everything, self.now_ms)) == sorted(self.shard.list(everything, self.now_ms))
-        for transactional_id in {each.transactional_id for each in self.shard.list(everything, self.now_ms)}:
+        assert sorted(other.listing(everything, self.now_ms)) == sorted(
+            self.shard.listing(everything, self.now_ms)
+        )
+        for transactional_id in {
+            each.transactional_id for each in self.shard.listing(everything, self.now_ms)
+        }:
             assert other.describe(transactional_id) == self.shard.describe(transactional_id)
 
     def teardown(self) -> None:
@@ -285,7 +291,7 @@ class Transactions(RuleBasedStateMachine):
         for decided in self.pending:
             self._tell(decided, list(decided.partitions))
         self.complete_what_everybody_knows()
-        assert {each.status for each in self.shard.list(ListFilter(), self.now_ms)} <= IDLE
+        assert {each.status for each in self.shard.listing(ListFilter(), self.now_ms)} <= IDLE
         for transaction in self.open.values():
             assert self._is_over(transaction)
 

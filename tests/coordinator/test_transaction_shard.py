@@ -47,7 +47,8 @@ class Desk:
         self.shard = TransactionShard(TransactionSettings(), self.epoch)
         for record in self.log:
             self.shard.replay(record)
-        return [self.take(each) for each in self.shard.loaded(self.now, self.now_ms)]
+        self.shard.loaded(self.now, self.now_ms)
+        return self.advance(0)
 
     def take(self, decision: Decision[Any]) -> Any:
         for record in decision.records:
@@ -215,7 +216,7 @@ def test_a_transaction_from_begin_to_end(
     desk.add(producer, P1)
     assert desk.status() is TransactionStatus.ONGOING
     decided = desk.end(producer, kind)
-    assert decided == Decided("pay", producer, kind, frozenset({P0, P1}), desk.epoch)
+    assert decided == Decided("pay", producer, kind, frozenset({P0, P1}), desk.epoch, NOW_MS + 1)
     assert desk.status() is prepared
     desk.complete(decided)
     assert desk.status() is complete
@@ -288,21 +289,22 @@ def test_starting_anew_aborts_what_the_predecessor_left_open(desk: Desk) -> None
     producer = desk.init(spare=9)
     desk.add(producer, P0)
     decided = desk.init()
-    assert decided == Decided("pay", Producer(9, 1), ABORT, frozenset({P0}), desk.epoch)
+    assert decided == Decided("pay", Producer(9, 1), ABORT, frozenset({P0}), desk.epoch, NOW_MS + 1)
     with refusal(ErrorCode.PRODUCER_FENCED):
         desk.end(producer, COMMIT)
     desk.complete(decided)
     assert desk.init() == Producer(9, 2), "the epoch that fenced goes to nobody"
 
 
-def test_a_completion_of_another_time_is_nothing(desk: Desk) -> None:
+def test_the_completion_of_one_transaction_is_not_that_of_the_next(desk: Desk) -> None:
     producer = desk.init(spare=9)
     desk.add(producer, P0)
     first = desk.end(producer, COMMIT)
     assert first is not None
     desk.complete(first)
-    desk.add(producer, P1)
+    desk.add(producer, P0)
     desk.end(producer, COMMIT)
+    assert not desk.shard.is_undelivered(first), "alike in all but the time"
     desk.complete(first)
     assert desk.status() is TransactionStatus.PREPARE_COMMIT
 
@@ -314,7 +316,9 @@ def test_a_transaction_that_takes_too_long_is_aborted_under_another_epoch(desk: 
     producer = desk.init(spare=9, timeout_ms=5_000)
     desk.add(producer, P0)
     assert desk.advance(4.9) == []
-    assert desk.advance(0.2) == [Decided("pay", Producer(9, 1), ABORT, frozenset({P0}), desk.epoch)]
+    assert desk.advance(0.2) == [
+        Decided("pay", Producer(9, 1), ABORT, frozenset({P0}), desk.epoch, NOW_MS + 5_100)
+    ]
     with refusal(ErrorCode.PRODUCER_FENCED):
         desk.end(producer, COMMIT)
     with refusal(ErrorCode.PRODUCER_FENCED):
@@ -342,7 +346,7 @@ def test_whoever_takes_over_tells_the_partitions_again(desk: Desk) -> None:
     desk.add(producer, P0, P1)
     desk.end(producer, COMMIT)
     (decided,) = desk.restart()
-    assert decided == Decided("pay", producer, COMMIT, frozenset({P0, P1}), 2)
+    assert decided == Decided("pay", producer, COMMIT, frozenset({P0, P1}), 2, NOW_MS + 1)
     assert desk.shard.undelivered() == [decided]
     desk.complete(decided)
     assert desk.shard.undelivered() == []
@@ -409,7 +413,7 @@ def test_lists_are_filtered(desk: Desk) -> None:
     other = Listed("other", 10, TransactionStatus.EMPTY)
 
     def listed(wanted: ListFilter) -> list[Listed]:
-        return desk.shard.list(wanted, desk.now_ms)
+        return desk.shard.listing(wanted, desk.now_ms)
 
     assert listed(ListFilter()) == [pay, other]
     assert listed(ListFilter(states=frozenset({TransactionStatus.EMPTY}))) == [other]
@@ -420,7 +424,7 @@ def test_lists_are_filtered(desk: Desk) -> None:
 
 def test_a_record_of_a_later_version_is_skipped(desk: Desk) -> None:
     desk.shard.replay(LogRecord(b"\x00\x07abc", b"whatever"))
-    assert desk.shard.list(ListFilter(), NOW_MS) == []
+    assert desk.shard.listing(ListFilter(), NOW_MS) == []
 
 
 def test_a_broken_record_is_refused(desk: Desk) -> None:

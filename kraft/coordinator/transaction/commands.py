@@ -79,6 +79,8 @@ class Decided:
     kind: ControlType
     partitions: frozenset[TopicPartition]
     coordinator_epoch: int
+    sealed_ms: int
+    """Tells it from the transaction before, which may be alike in everything else."""
 
 
 @dataclass(frozen=True, slots=True)

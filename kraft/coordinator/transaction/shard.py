@@ -17,7 +17,14 @@ from typing import Any, Final, NamedTuple
 
 from kafkawire.errors import ErrorCode, KafkaError
 from kafkawire.records import ControlType
-from kraft.coordinator.decision import NO_PRODUCER_ID, Decision, LogRecord, Producer, TransactionMarker
+from kraft.coordinator.decision import (
+    FOREVER,
+    NO_PRODUCER_ID,
+    Decision,
+    LogRecord,
+    Producer,
+    TransactionMarker,
+)
 from kraft.coordinator.transaction.commands import (
     AddPartitions,
     Decided,
@@ -69,6 +76,7 @@ class TransactionShard:
         self._bumps: dict[str, _Bump] = {}
         self._timeouts = Deadlines()
         self._expires_at = 0.0
+        self._inherited: list[Decided] = []
 
     # -- the log ----------------------------------------------------------------------------------
 
@@ -90,31 +98,39 @@ class TransactionShard:
     def replay_marker(self, marker: TransactionMarker) -> None:
         """Nobody writes in transactions here."""
 
-    def loaded(self, now: float, now_ms: int) -> Sequence[Decision[Any]]:
-        """Start the timeouts, as far as they have run. The replies are of type Decided: what a coordinator
-        before this one has sealed and perhaps not told everybody."""
+    def loaded(self, now: float, now_ms: int) -> None:
+        """Start the timeouts, as far as they have run. What a coordinator before this one has sealed, and
+        perhaps not told everybody, comes with the first tick."""
         for transaction in self._transactions.values():
             if isinstance(transaction.state, Ongoing):
                 elapsed = min(max(now_ms - transaction.started_ms, 0), transaction.timeout_ms)
                 left = (transaction.timeout_ms - elapsed) / 1000
                 self._timeouts.set(transaction.transactional_id, now + left)
         self._expires_at = now + self._settings.expiration_interval
-        return [Decision((), decided) for decided in self.undelivered()]
+        self._inherited = self.undelivered()
 
     def undelivered(self) -> list[Decided]:
         """Every transaction whose fate is sealed, and some partition may not know it."""
         return [self._decided(transaction) for transaction in self._prepared.values()]
 
+    def is_undelivered(self, decided: Decided) -> bool:
+        """Whether that is so of this one."""
+        transaction = self._prepared.get(decided.transactional_id)
+        return transaction is not None and self._decided(transaction) == decided
+
     # -- time -------------------------------------------------------------------------------------
 
     def next_deadline(self) -> float:
         """See `Shard`."""
-        return min(self._timeouts.next(), self._expires_at)
+        return -FOREVER if self._inherited else min(self._timeouts.next(), self._expires_at)
 
     def tick(self, now: float, now_ms: int) -> Sequence[Decision[Any]]:
-        """Abort what takes too long, with an epoch that its producer does not have (the replies are of type
-        Decided), and forget ids that were not used for long."""
-        decisions: list[Decision[Any]] = []
+        """Abort what takes too long, with an epoch that its producer does not have, and forget ids that were
+        not used for long. The replies that are not None are of type Decided."""
+        inherited, self._inherited = self._inherited, []
+        decisions: list[Decision[Any]] = [
+            Decision((), decided) for decided in inherited if self.is_undelivered(decided)
+        ]
         for transactional_id in self._timeouts.pop_due(now):
             transaction = self._transactions.get(transactional_id)
             if transaction is not None and isinstance(transaction.state, Ongoing):
@@ -255,10 +271,9 @@ class TransactionShard:
 
     def complete(self, decided: Decided, now_ms: int) -> Decision[None]:
         """Every partition knows how the transaction ended. Nothing happens if it is not the present one."""
-        transaction = self._prepared.get(decided.transactional_id)
-        if transaction is None or self._decided(transaction) != decided:
+        if not self.is_undelivered(decided):
             return Decision((), None)
-        return _write(transaction.completed(now_ms), None)
+        return _write(self._prepared[decided.transactional_id].completed(now_ms), None)
 
     def _of(self, transactional_id: str, producer: Producer) -> Transaction:
         _check_id(transactional_id)
@@ -277,6 +292,7 @@ class TransactionShard:
             _kind(transaction.state),
             transaction.state.partitions,
             self.coordinator_epoch,
+            transaction.updated_ms,
         )
 
     # -- looking ----------------------------------------------------------------------------------
@@ -289,7 +305,7 @@ class TransactionShard:
             raise KafkaError(ErrorCode.TRANSACTIONAL_ID_NOT_FOUND)
         return transaction
 
-    def list(self, wanted: ListFilter, now_ms: int) -> list[Listed]:
+    def listing(self, wanted: ListFilter, now_ms: int) -> list[Listed]:
         """The ids that pass the filter."""
         return [
             Listed(each.transactional_id, each.producer_id, each.status)

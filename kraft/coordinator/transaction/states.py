@@ -160,7 +160,7 @@ class Transaction:
             previous_producer_id=self.producer_id if rotated else self.previous_producer_id,
             timeout_ms=timeout_ms,
             state=Empty(),
-            updated_ms=now_ms,
+            updated_ms=max(now_ms, self.updated_ms),
         )
 
     def with_partitions(self, partitions: frozenset[TopicPartition], now_ms: int) -> Transaction:
@@ -169,20 +169,22 @@ class Transaction:
             state = Ongoing(self.state.partitions | partitions, self.state.started_ms)
         else:
             state = Ongoing(partitions, now_ms)
-        return replace(self, state=state, updated_ms=now_ms)
+        return replace(self, state=state, updated_ms=max(now_ms, self.updated_ms))
 
     def fenced(self) -> Transaction:
         """No request of the present epoch counts any more. That epoch goes to nobody: it only aborts."""
         return replace(self, producer_epoch=min(self.producer_epoch + 1, MAX_EPOCH))
 
     def ended(self, kind: ControlType, now_ms: int) -> Transaction:
-        """The fate of the open transaction is decided."""
+        """The fate of the open transaction is decided, at a time that no other record of this id has: by it
+        one transaction is told from the next."""
         assert isinstance(self.state, Ongoing)
         make = PrepareCommit if kind is ControlType.COMMIT else PrepareAbort
-        return replace(self, state=make(self.state.partitions, self.state.started_ms), updated_ms=now_ms)
+        state = make(self.state.partitions, self.state.started_ms)
+        return replace(self, state=state, updated_ms=max(now_ms, self.updated_ms + 1))
 
     def completed(self, now_ms: int) -> Transaction:
         """Every partition knows of it."""
         assert isinstance(self.state, PrepareCommit | PrepareAbort)
         make = CompleteCommit if isinstance(self.state, PrepareCommit) else CompleteAbort
-        return replace(self, state=make(self.state.started_ms), updated_ms=now_ms)
+        return replace(self, state=make(self.state.started_ms), updated_ms=max(now_ms, self.updated_ms))
