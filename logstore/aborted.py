@@ -7,7 +7,9 @@ marker) and the last stable offset at that moment, each int64. Source:
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterator
+from operator import attrgetter
 from struct import Struct
 from typing import NamedTuple
 
@@ -15,6 +17,7 @@ from logstore.index import CorruptIndexError
 
 _ENTRY = Struct(">hqqqq")
 _VERSION = 0
+_LAST_OFFSET = attrgetter("last_offset")
 
 
 class AbortedTransaction(NamedTuple):
@@ -39,6 +42,11 @@ class AbortedTransactions:
 
     def __iter__(self) -> Iterator[AbortedTransaction]:
         return iter(self._entries)
+
+    def decided_from(self, offset: int) -> Iterator[AbortedTransaction]:
+        """The entries whose marker lies at or past `offset`, in the order of the markers."""
+        first = bisect_left(self._entries, offset, key=_LAST_OFFSET)
+        return (self._entries[number] for number in range(first, len(self._entries)))
 
     def append(self, transaction: AbortedTransaction) -> None:
         """Add one whose marker lies behind all others."""

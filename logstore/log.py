@@ -308,8 +308,8 @@ class Log:
         """(producer id, first offset) of the aborted transactions with records in [start, end)."""
         found = []
         for segment in self._content.segments.all[self._content.segments.holding(start) :]:
-            for aborted in segment.aborted:
-                if aborted.last_offset >= start and aborted.first_offset < end:
+            for aborted in segment.aborted.decided_from(start):
+                if aborted.first_offset < end:
                     found.append((aborted.producer_id, aborted.first_offset))
                 if aborted.last_stable_offset >= end:
                     return found

@@ -14,6 +14,7 @@ from typing import NamedTuple
 from kafkawire.errors import ErrorCode, KafkaError
 from kafkawire.records import BatchHeader, ControlRecord, ControlType
 from logstore.aborted import AbortedTransaction
+from logstore.verification import Verifications
 
 REMEMBERED_BATCHES = 5
 """Batches of a producer whose repetition is recognised: what a client may have in flight."""
@@ -99,7 +100,7 @@ class FinishedTransaction(NamedTuple):
 class ProducerStates:
     """All producers of one partition by id, and the transactions that keep the last stable offset back."""
 
-    __slots__ = ("_finished", "_open", "_states")
+    __slots__ = ("_finished", "_open", "_states", "verifications")
 
     def __init__(self, states: Iterable[ProducerState] = ()) -> None:
         self._states = {state.producer_id: state for state in states}
@@ -111,6 +112,7 @@ class ProducerStates:
         # First offset -> producer, ascending: new ones always come last.
         self._open: dict[int, int] = dict(sorted(opened))
         self._finished: list[FinishedTransaction] = []
+        self.verifications = Verifications()
 
     def __len__(self) -> int:
         return len(self._states)
@@ -127,11 +129,14 @@ class ProducerStates:
 
         Returns the earlier batch if it is a repetition, None if it may be appended. Raises KafkaError:
         INVALID_PRODUCER_EPOCH (a later incarnation has written), OUT_OF_ORDER_SEQUENCE_NUMBER (a batch is
-        missing), INVALID_TXN_STATE (outside of the transaction that is open). A producer of which nothing is
-        known may begin at any sequence, since its state may have expired (KIP-360).
+        missing), INVALID_TXN_STATE (outside of the transaction that is open, or would open one that nobody
+        has verified). A producer of which nothing is known may begin at any sequence, since its state may
+        have expired (KIP-360).
         """
         state = self._states.get(header.producer_id)
         if state is None:
+            if header.is_transactional:
+                self._check_verified(header)
             return None
         epoch = header.producer_epoch
         if epoch != state.epoch:
@@ -147,11 +152,26 @@ class ProducerStates:
                 if found is None:
                     raise _out_of_order(header, state)
                 return found
-        if state.transaction_start is not None and not header.is_transactional:
+        if header.is_transactional:
+            if state.transaction_start is None or epoch != state.epoch:
+                self._check_verified(header)
+        elif state.transaction_start is not None:
             raise KafkaError(
                 ErrorCode.INVALID_TXN_STATE, f"producer {header.producer_id} has an open transaction"
             )
         return None
+
+    def _check_verified(self, header: BatchHeader) -> None:
+        if not self.verifications.is_granted(header.producer_id, header.producer_epoch):
+            raise KafkaError(
+                ErrorCode.INVALID_TXN_STATE,
+                f"the partition was not added to the transaction of producer {header.producer_id}",
+            )
+
+    def has_open(self, producer_id: int, epoch: int) -> bool:
+        """Whether this producer epoch has a transaction open here."""
+        state = self._states.get(producer_id)
+        return state is not None and state.transaction_start is not None and state.epoch == epoch
 
     def check_marker(self, header: BatchHeader, control: ControlRecord) -> None:
         """Judge a transaction marker that a coordinator wants to append; changes nothing.
@@ -184,10 +204,12 @@ class ProducerStates:
         if state.transaction_start is None and header.is_transactional:
             state.transaction_start = first_offset
             self._open[first_offset] = producer_id
+            self.verifications.take_back(producer_id)
 
     def finish(self, header: BatchHeader, control: ControlRecord, offset: int) -> AbortedTransaction | None:
         """Note a transaction marker at `offset`; returns what the index of aborted ones has to keep."""
         producer_id = header.producer_id
+        self.verifications.take_back(producer_id)
         state = self._states.get(producer_id)
         if state is None:
             state = self._states[producer_id] = ProducerState(producer_id, header.producer_epoch)
@@ -239,11 +261,16 @@ class ProducerStates:
 
         The high watermark never falls; transactions that it has passed are forgotten.
         """
-        if self._finished:
-            self._finished = [done for done in self._finished if done.last_offset >= high_watermark]
+        self.forget_replicated(high_watermark)
         starts = [done.first_offset for done in self._finished]
         starts.extend(self._open)
         return min(starts, default=None)
+
+    def forget_replicated(self, high_watermark: int) -> None:
+        """Forget which transactions ended below the high watermark. Where nobody reads, as on a follower, it
+        has to be called from time to time."""
+        if self._finished:
+            self._finished = [done for done in self._finished if done.last_offset >= high_watermark]
 
     def reach(self, offset: int) -> bool:
         """Whether anything that is known may come from batches at or past `offset`."""

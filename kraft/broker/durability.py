@@ -117,6 +117,8 @@ class Durability:
     async def _retain(self) -> None:
         now_ms = self._clock.wall_ms()
         for partition in self._replicas:
+            partition.log.expire_producers(now_ms)
+            partition.log.producers.forget_replicated(partition.high_watermark)
             deleted = partition.log.apply_retention(now_ms, partition.high_watermark)
             if deleted:
                 self._events.info(

@@ -189,6 +189,7 @@ def test_abort_marker_reaches_the_transaction_index(memory: MemoryStorage, open_
     batch = build_batch(
         [(NOW_MS, None, b"x")], producer_id=7, producer_epoch=0, base_sequence=0, transactional=True
     )
+    log.producers.verifications.grant(log.producers.verifications.ask(7, 0))
     log.append_as_leader(batch, 0, NOW_MS)
     marker = build_control_batch(
         ControlType.ABORT, timestamp=NOW_MS, producer_id=7, producer_epoch=0, coordinator_epoch=0

@@ -26,6 +26,8 @@ def write(log: Log, producer: int, sequence: int) -> int:
         base_sequence=sequence,
         transactional=True,
     )
+    verifications = log.producers.verifications
+    verifications.grant(verifications.ask(producer, 0))
     return log.append_as_leader(data, 1, NOW_MS).first_offset
 
 

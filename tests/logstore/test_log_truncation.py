@@ -31,6 +31,8 @@ def send(log: Log, producer: int, sequence: int, *, transactional: bool = False)
         base_sequence=sequence,
         transactional=transactional,
     )
+    if transactional:
+        log.producers.verifications.grant(log.producers.verifications.ask(producer, 0))
     log.append_as_leader(data, 1, NOW_MS)
 
 

@@ -26,6 +26,8 @@ def send(
         base_sequence=sequence,
         transactional=transactional,
     )
+    if transactional:
+        log.producers.verifications.grant(log.producers.verifications.ask(producer, epoch))
     return log.append_as_leader(data, 1, NOW_MS)
 
 
