@@ -18,6 +18,9 @@ from kraft.config_sources import from_assignments
 from kraft.local_cluster import HOST, ClusterPlan, LocalCluster, plan_cluster
 from kraft.processes import ManagedProcess, StartError
 
+DEVELOPMENT_SETTINGS = {"group.initial.rebalance.delay.ms": "0"}
+"""What differs from a cluster for production: a consumer that starts alone gets its partitions at once."""
+
 
 @dataclass(frozen=True, slots=True)
 class DevOptions:
@@ -34,7 +37,8 @@ def run_dev(options: DevOptions) -> int:
     """Run the cluster until SIGINT or SIGTERM; returns the exit status."""
     directory = options.data_dir or Path(tempfile.mkdtemp(prefix="kraft-dev-"))
     try:
-        settings = {key: setting.text for key, setting in from_assignments(options.assignments).items()}
+        given = {key: setting.text for key, setting in from_assignments(options.assignments).items()}
+        settings = {**DEVELOPMENT_SETTINGS, **given}
         plan = plan_cluster(options.controllers, options.brokers, directory.absolute(), options.port or None)
         _check_ports(plan)
         plan.directory.mkdir(parents=True, exist_ok=True)

@@ -21,7 +21,15 @@ class ApiKey(IntEnum):
     FETCH = 1
     LIST_OFFSETS = 2
     METADATA = 3
+    OFFSET_COMMIT = 8
+    OFFSET_FETCH = 9
     FIND_COORDINATOR = 10
+    JOIN_GROUP = 11
+    HEARTBEAT = 12
+    LEAVE_GROUP = 13
+    SYNC_GROUP = 14
+    DESCRIBE_GROUPS = 15
+    LIST_GROUPS = 16
     API_VERSIONS = 18
     CREATE_TOPICS = 19
     DELETE_TOPICS = 20
@@ -30,7 +38,9 @@ class ApiKey(IntEnum):
     DESCRIBE_CONFIGS = 32
     DESCRIBE_LOG_DIRS = 35
     CREATE_PARTITIONS = 37
+    DELETE_GROUPS = 42
     INCREMENTAL_ALTER_CONFIGS = 44
+    OFFSET_DELETE = 47
     DESCRIBE_QUORUM = 55
     DESCRIBE_CLUSTER = 60
     DESCRIBE_PRODUCERS = 61
@@ -87,7 +97,15 @@ _TABLE = (
     _api(ApiKey.FETCH, _versions(4, 12), 12),
     _api(ApiKey.LIST_OFFSETS, _versions(1, 11), 6),
     _api(ApiKey.METADATA, _versions(0, 12), 9),
+    _api(ApiKey.OFFSET_COMMIT, _versions(2, 9), 8),
+    _api(ApiKey.OFFSET_FETCH, _versions(1, 9), 6),
     _api(ApiKey.FIND_COORDINATOR, _versions(0, 6), 3),
+    _api(ApiKey.JOIN_GROUP, _versions(0, 9), 6),
+    _api(ApiKey.HEARTBEAT, _versions(0, 4), 4),
+    _api(ApiKey.LEAVE_GROUP, _versions(0, 5), 4),
+    _api(ApiKey.SYNC_GROUP, _versions(0, 5), 4),
+    _api(ApiKey.DESCRIBE_GROUPS, _versions(0, 5), 5),
+    _api(ApiKey.LIST_GROUPS, _versions(0, 5), 3),
     _api(ApiKey.API_VERSIONS, _versions(0, 3), 3),
     _api(ApiKey.CREATE_TOPICS, _versions(2, 7), 5, forwarded=True),
     _api(ApiKey.DELETE_TOPICS, _versions(1, 6), 4, forwarded=True),
@@ -96,7 +114,9 @@ _TABLE = (
     _api(ApiKey.DESCRIBE_CONFIGS, _versions(1, 4), 4),
     _api(ApiKey.DESCRIBE_LOG_DIRS, _versions(1, 4), 2),
     _api(ApiKey.CREATE_PARTITIONS, _versions(0, 3), 2, forwarded=True),
+    _api(ApiKey.DELETE_GROUPS, _versions(0, 2), 2),
     _api(ApiKey.INCREMENTAL_ALTER_CONFIGS, _versions(0, 1), 1, forwarded=True),
+    _api(ApiKey.OFFSET_DELETE, _versions(0, 0), None),
     _api(ApiKey.DESCRIBE_QUORUM, _versions(0, 2), 0, forwarded=True),
     _api(ApiKey.DESCRIBE_CLUSTER, _versions(0, 1), 0),
     _api(ApiKey.DESCRIBE_PRODUCERS, _versions(0, 0), 0),

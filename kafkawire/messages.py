@@ -10,6 +10,7 @@ What is made good here, so that no handler has to know: - bodies are checked aga
 are decoded (`schemas.check`); - Metadata 0 says "all topics" with an empty list, later versions with null:
 always None here; - DeleteTopics before 6 names topics in `topic_names`: always `topics` here; -
 FindCoordinator before 4 asks and answers about one key: always `coordinator_keys` and `coordinators` here;
+- what versions of the group APIs say in different places (`group_messages`);
 - a zero uuid is None; authorized operations are a set of operation numbers, None where they were not asked
 for.
 """
@@ -25,6 +26,7 @@ from typing import Any
 
 from kafkawire.apis import APIS, ApiKey
 from kafkawire.errors import ErrorCode, KafkaError
+from kafkawire.group_messages import complete_request, reduce_response
 from kafkawire.headers import encode_request_header
 from kafkawire.lazy_packages import defer
 from kafkawire.primitives import invalid, skip_tags
@@ -55,7 +57,15 @@ _MODULES = {
     ApiKey.FETCH: "consumer.fetch",
     ApiKey.LIST_OFFSETS: "consumer.offsets",
     ApiKey.METADATA: "metadata.metadata",
+    ApiKey.OFFSET_COMMIT: "consumer.group",
+    ApiKey.OFFSET_FETCH: "consumer.group",
     ApiKey.FIND_COORDINATOR: "metadata.find_coordinator",
+    ApiKey.JOIN_GROUP: "consumer.group",
+    ApiKey.HEARTBEAT: "consumer.group",
+    ApiKey.LEAVE_GROUP: "consumer.group",
+    ApiKey.SYNC_GROUP: "consumer.group",
+    ApiKey.DESCRIBE_GROUPS: "admin.groups",
+    ApiKey.LIST_GROUPS: "admin.groups",
     ApiKey.API_VERSIONS: "metadata.api_versions",
     ApiKey.CREATE_TOPICS: "admin.topics",
     ApiKey.DELETE_TOPICS: "admin.topics",
@@ -64,7 +74,9 @@ _MODULES = {
     ApiKey.DESCRIBE_CONFIGS: "admin.configs",
     ApiKey.DESCRIBE_LOG_DIRS: "admin.cluster",
     ApiKey.CREATE_PARTITIONS: "admin.topics",
+    ApiKey.DELETE_GROUPS: "admin.groups",
     ApiKey.INCREMENTAL_ALTER_CONFIGS: "admin.configs",
+    ApiKey.OFFSET_DELETE: "consumer.group",
     ApiKey.DESCRIBE_QUORUM: "admin.cluster",
     ApiKey.DESCRIBE_CLUSTER: "admin.cluster",
     ApiKey.DESCRIBE_PRODUCERS: "admin.transactions",
@@ -104,6 +116,8 @@ def decode_request(key: int, version: int, body: Buffer) -> Any:
         request.topics = [state(name=name) for name in request.topic_names]
     elif key == ApiKey.FIND_COORDINATOR and version < 4:
         request.coordinator_keys = [request.key]
+    else:
+        complete_request(key, version, request)
     return request
 
 
@@ -113,6 +127,8 @@ def encode_response(key: int, version: int, correlation_id: int, response: Any) 
     """
     if key == ApiKey.FIND_COORDINATOR and version < 4 and response.coordinators:
         _answer_one_key(response)
+    else:
+        reduce_response(key, version, response)
     body: bytes = response.encode(version=version)
     if APIS[key].is_flexible(version) and key != ApiKey.API_VERSIONS:
         return _SIZE_AND_CORRELATION.pack(5 + len(body), correlation_id) + b"\x00" + body

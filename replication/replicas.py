@@ -71,6 +71,12 @@ class Replicas:
     def get(self, topic: str, index: int) -> Partition | None:
         return self._by_name.get((topic, index))
 
+    def of_topic(self, topic: str) -> list[Partition]:
+        """The partitions of a topic that are here."""
+        known = self._image.topics.get(topic)
+        every = range(len(known.partitions)) if known is not None else ()
+        return [self._by_name[topic, index] for index in every if (topic, index) in self._by_name]
+
     def find(self, topic: str, index: int) -> Partition:
         """The replica that a client asks for. Raises KafkaError NOT_LEADER_OR_FOLLOWER if it is elsewhere,
         UNKNOWN_TOPIC_OR_PARTITION if it is nowhere."""

@@ -18,9 +18,11 @@ from kraft.broker.controller_channel import ControllerChannel
 from kraft.broker.dispatch import Dispatcher
 from kraft.broker.durability import Durability, DurabilitySettings
 from kraft.broker.fetching import FETCH, NUDGE, FetchServer, FetchSettings, FollowerLoops
+from kraft.broker.group_coordination import group_coordinator
 from kraft.broker.handlers import message_handlers
 from kraft.broker.handlers.fetch import FetchHandler
 from kraft.broker.handlers.produce import ProduceHandler
+from kraft.broker.internal_topics import InternalTopics
 from kraft.broker.isr_updates import IsrUpdates
 from kraft.broker.lifecycle import BrokerLifecycle, HeartbeatSettings
 from kraft.broker.listener import Listeners
@@ -100,6 +102,7 @@ class Broker:
         self.replicas = Replicas(
             identity.node_id, directories, configuration, Outbox(self._outbox_filled), self._fetcher_changed
         )
+        self.groups = group_coordinator(configuration, clock, self.replicas, self.metadata, on_failure)
         self._build(controllers)
 
     def _build(self, controllers: Mapping[int, Peer]) -> None:
@@ -175,6 +178,8 @@ class Broker:
             log_directories=self._directories,
             stalls=self._stalls,
             neighbours=self._neighbours,
+            internal_topics=InternalTopics(self._configuration, self.metadata, self.controller),
+            groups=self.groups,
             on_storage_failure=self._on_failure,
         )
         sessions = ClientSessions(
@@ -214,6 +219,7 @@ class Broker:
             self._apply_latest()
             group.create_task(self._lifecycle.run())
             group.create_task(self._tick())
+            group.create_task(self.groups.runtime.run())
             group.create_task(self.listeners.close_idle())
             await self._lifecycle.unfenced.wait()
             await self.listeners.accept()
@@ -226,6 +232,7 @@ class Broker:
     async def close(self) -> None:
         """Stop serving and close every log cleanly. Call it after `run` has been cancelled."""
         await self.listeners.close()
+        self.groups.runtime.close()
         await self._neighbours.close()
         await self._durability.sync(self.replicas)
         self._directories.close(self.replicas, self._registered_epoch)
@@ -249,7 +256,10 @@ class Broker:
         changed = self.replicas.apply(image, self._clock.monotonic())
         if changed:
             self._events.info("partitions.changed", offset=image.offset, **changed)
+            self.groups.runtime.reconcile()
+        deleted = MetadataDelta(self.metadata.image, image).deleted_topics
         self.metadata.publish(image)
+        self.groups.topics_deleted([topic.name for topic in deleted])
         if first:
             self._directories.set_strays_aside()
             self._lifecycle.nudge()

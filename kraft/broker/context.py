@@ -8,11 +8,13 @@ from dataclasses import dataclass
 
 from kraft.broker.configuration import BrokerConfiguration
 from kraft.broker.controller_channel import ControllerChannel
+from kraft.broker.internal_topics import InternalTopics
 from kraft.broker.log_directories import LogDirectories
 from kraft.broker.metadata_cache import MetadataCache
 from kraft.broker.neighbours import Neighbours
 from kraft.broker.stalls import StallDetector
 from kraft.clock import Clock
+from kraft.coordinator.group.service import GroupCoordinator
 from replication.replicas import Replicas
 
 
@@ -30,4 +32,6 @@ class BrokerContext:
     log_directories: LogDirectories
     stalls: StallDetector
     neighbours: Neighbours
+    internal_topics: InternalTopics
+    groups: GroupCoordinator
     on_storage_failure: Callable[[BaseException], None]

@@ -399,7 +399,8 @@ def test_an_unknown_topic_is_described_as_such(wire: Any) -> None:
 
 
 @pytest.mark.parametrize("version", range(7))
-def test_there_is_no_coordinator_yet(wire: Any, version: int) -> None:
+def test_the_coordinator_of_a_group_is_found(wire: Any, broker: Any, version: int) -> None:
     response = wire.call(ApiKey.FIND_COORDINATOR, version, key_type=0, coordinator_keys=["group"])
     (answer,) = response.coordinators
-    assert answer.error_code == ErrorCode.COORDINATOR_NOT_AVAILABLE
+    assert answer.error_code == ErrorCode.NONE
+    assert (answer.host, answer.port) == broker.address

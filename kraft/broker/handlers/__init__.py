@@ -10,19 +10,29 @@ from kraft.broker.dispatch import MessageHandler
 from kraft.broker.handlers.api_versions import api_versions
 from kraft.broker.handlers.create_partitions import CreatePartitionsHandler
 from kraft.broker.handlers.create_topics import CreateTopicsHandler
+from kraft.broker.handlers.delete_groups import DeleteGroupsHandler
 from kraft.broker.handlers.delete_topics import DeleteTopicsHandler
 from kraft.broker.handlers.describe_cluster import DescribeClusterHandler
 from kraft.broker.handlers.describe_configs import DescribeConfigsHandler
+from kraft.broker.handlers.describe_groups import DescribeGroupsHandler
 from kraft.broker.handlers.describe_log_dirs import DescribeLogDirsHandler
 from kraft.broker.handlers.describe_producers import DescribeProducersHandler
 from kraft.broker.handlers.describe_quorum import DescribeQuorumHandler
 from kraft.broker.handlers.describe_topic_partitions import DescribeTopicPartitionsHandler
-from kraft.broker.handlers.find_coordinator import find_coordinator
+from kraft.broker.handlers.find_coordinator import FindCoordinatorHandler
+from kraft.broker.handlers.heartbeat import HeartbeatHandler
 from kraft.broker.handlers.incremental_alter_configs import IncrementalAlterConfigsHandler
 from kraft.broker.handlers.init_producer_id import InitProducerIdHandler
+from kraft.broker.handlers.join_group import JoinGroupHandler
+from kraft.broker.handlers.leave_group import LeaveGroupHandler
+from kraft.broker.handlers.list_groups import ListGroupsHandler
 from kraft.broker.handlers.list_offsets import ListOffsetsHandler
 from kraft.broker.handlers.metadata import MetadataHandler
+from kraft.broker.handlers.offset_commit import OffsetCommitHandler
+from kraft.broker.handlers.offset_delete import OffsetDeleteHandler
+from kraft.broker.handlers.offset_fetch import OffsetFetchHandler
 from kraft.broker.handlers.offset_for_leader_epoch import OffsetForLeaderEpochHandler
+from kraft.broker.handlers.sync_group import SyncGroupHandler
 from kraft.broker.producer_ids import ProducerIds
 
 
@@ -32,7 +42,15 @@ def message_handlers(context: BrokerContext, producer_ids: ProducerIds) -> Mappi
     return {
         ApiKey.LIST_OFFSETS: ListOffsetsHandler(context),
         ApiKey.METADATA: MetadataHandler(context),
-        ApiKey.FIND_COORDINATOR: find_coordinator,
+        ApiKey.OFFSET_COMMIT: OffsetCommitHandler(context),
+        ApiKey.OFFSET_FETCH: OffsetFetchHandler(context),
+        ApiKey.FIND_COORDINATOR: FindCoordinatorHandler(context),
+        ApiKey.JOIN_GROUP: JoinGroupHandler(context),
+        ApiKey.HEARTBEAT: HeartbeatHandler(context),
+        ApiKey.LEAVE_GROUP: LeaveGroupHandler(context),
+        ApiKey.SYNC_GROUP: SyncGroupHandler(context),
+        ApiKey.DESCRIBE_GROUPS: DescribeGroupsHandler(context),
+        ApiKey.LIST_GROUPS: ListGroupsHandler(context),
         ApiKey.API_VERSIONS: api_versions,
         ApiKey.CREATE_TOPICS: CreateTopicsHandler(context),
         ApiKey.DELETE_TOPICS: DeleteTopicsHandler(context),
@@ -41,6 +59,8 @@ def message_handlers(context: BrokerContext, producer_ids: ProducerIds) -> Mappi
         ApiKey.DESCRIBE_CONFIGS: DescribeConfigsHandler(context),
         ApiKey.DESCRIBE_LOG_DIRS: DescribeLogDirsHandler(context),
         ApiKey.CREATE_PARTITIONS: CreatePartitionsHandler(context),
+        ApiKey.DELETE_GROUPS: DeleteGroupsHandler(context),
+        ApiKey.OFFSET_DELETE: OffsetDeleteHandler(context),
         ApiKey.INCREMENTAL_ALTER_CONFIGS: IncrementalAlterConfigsHandler(context),
         ApiKey.DESCRIBE_QUORUM: DescribeQuorumHandler(context),
         ApiKey.DESCRIBE_CLUSTER: DescribeClusterHandler(context),

@@ -1,36 +1,94 @@
 """FindCoordinator (key 10): which broker coordinates a group or a transactional id. Versions 0-6.
 
-No coordinator runs yet: the answer is COORDINATOR_NOT_AVAILABLE, as from a Kafka whose `__consumer_offsets`
-cannot be created. Clients that only produce, or assign partitions themselves, never need one; librdkafka
-wants the API to be there before it compresses.
+That is the leader of the partition of an internal topic that the key belongs to. The topic is created when
+it is first asked for.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Awaitable
+from typing import Any, Final
 
 from kafkawire.apis import ApiKey
-from kafkawire.errors import ErrorCode
+from kafkawire.errors import ErrorCode, KafkaError
 from kafkawire.messages import response_class
+from kraft.broker.context import BrokerContext
 from kraft.broker.dispatch import Request
+from kraft.coordinator.placement import partition_of
+from metadata.records import NO_LEADER
 
-_NOT_YET = "consumer groups and transactions are not served yet"
+TOPICS: Final = {0: "__consumer_offsets"}
+"""The internal topic of each type of key that is coordinated here: 0 a group, 1 a transactional id."""
+
+_KEY_TYPES: Final = (0, 1)
 
 
-def find_coordinator(_: Request, message: Any) -> Any:
-    """The same refusal for each key that was asked for."""
-    response = response_class(ApiKey.FIND_COORDINATOR)
-    code = ErrorCode.COORDINATOR_NOT_AVAILABLE
-    coordinators = [
-        response.Coordinator(key=key, node_id=-1, host="", port=-1, error_code=code, error_message=_NOT_YET)
-        for key in message.coordinator_keys or ()
-    ]
-    return response(
-        throttle_time_ms=0,
-        error_code=code,
-        error_message=_NOT_YET,
-        node_id=-1,
-        host="",
-        port=-1,
-        coordinators=coordinators,
-    )
+class FindCoordinatorHandler:
+    """See the module."""
+
+    def __init__(self, context: BrokerContext) -> None:
+        self._context = context
+        self._response = response_class(ApiKey.FIND_COORDINATOR)
+
+    def __call__(self, request: Request, message: Any) -> Any | Awaitable[Any]:
+        keys = message.coordinator_keys or []
+        if message.key_type not in _KEY_TYPES:
+            return self._all(keys, ErrorCode.INVALID_REQUEST, f"key type {message.key_type} is not served")
+        topic = TOPICS.get(message.key_type)
+        if topic is None:
+            return self._all(keys, ErrorCode.COORDINATOR_NOT_AVAILABLE, "no transaction coordinator is there")
+        if not self._context.internal_topics.exists(topic):
+            return self._create(request, topic, keys)
+        suspects = {self._leader(topic, key) for key in keys} - {NO_LEADER, self._context.node_id}
+        if suspects:
+            return self._look(request, topic, keys, suspects)
+        return self._answer(request, topic, keys)
+
+    async def _create(self, request: Request, topic: str, keys: list[str]) -> Any:
+        try:
+            await self._context.internal_topics.ensure(topic)
+        except KafkaError as error:
+            return self._all(keys, error.code, error.message)
+        return self._answer(request, topic, keys)
+
+    async def _look(self, request: Request, topic: str, keys: list[str], leaders: set[int]) -> Any:
+        await self._context.neighbours.look_at(leaders)
+        return self._answer(request, topic, keys)
+
+    def _leader(self, topic: str, key: str) -> int:
+        image = self._context.metadata.image.topics.get(topic)
+        if image is None or not image.partitions:
+            return NO_LEADER
+        return image.partitions[partition_of(key, len(image.partitions))].leader
+
+    def _answer(self, request: Request, topic: str, keys: list[str]) -> Any:
+        return self._response(
+            throttle_time_ms=0,
+            coordinators=[self._coordinator(request, key, self._leader(topic, key)) for key in keys],
+        )
+
+    def _coordinator(self, request: Request, key: str, leader: int) -> Any:
+        broker = self._context.metadata.image.brokers.get(leader)
+        endpoint = None
+        if broker is not None and not broker.fenced and not self._context.neighbours.suspects(leader):
+            endpoint = broker.endpoint(request.connection.listener)
+        if endpoint is None:
+            return self._none(key, ErrorCode.COORDINATOR_NOT_AVAILABLE, "the coordinator is not there now")
+        return self._response.Coordinator(
+            key=key,
+            node_id=leader,
+            host=endpoint.host,
+            port=endpoint.port,
+            error_code=ErrorCode.NONE,
+            error_message=None,
+        )
+
+    def _none(self, key: str, code: ErrorCode, message: str) -> Any:
+        return self._response.Coordinator(
+            key=key, node_id=-1, host="", port=-1, error_code=code, error_message=message
+        )
+
+    def _all(self, keys: list[str], code: ErrorCode, message: str) -> Any:
+        return self._response(
+            throttle_time_ms=0, coordinators=[self._none(key, code, message) for key in keys]
+        )

@@ -1,0 +1,52 @@
+"""The group coordinator, wired to one broker."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable
+
+from kraft.broker.configuration import BrokerConfiguration
+from kraft.broker.metadata_cache import MetadataCache
+from kraft.clock import Clock
+from kraft.coordinator.group.config import GroupConfig
+from kraft.coordinator.group.service import CONSUMER_OFFSETS, GroupCoordinator
+from kraft.coordinator.runtime import RuntimeWorld
+from replication.leader import Leader
+from replication.partition import Partition
+from replication.replicas import Replicas
+
+
+def group_coordinator(
+    configuration: BrokerConfiguration,
+    clock: Clock,
+    replicas: Replicas,
+    metadata: MetadataCache,
+    on_failure: Callable[[BaseException], None],
+) -> GroupCoordinator:
+    """The coordinator of the groups whose partitions this broker leads."""
+
+    def partition_count() -> int:
+        topic = metadata.image.topics.get(CONSUMER_OFFSETS)
+        return 0 if topic is None else len(topic.partitions)
+
+    world = RuntimeWorld(clock, lambda: led_partitions(replicas, CONSUMER_OFFSETS), on_failure)
+    return GroupCoordinator(group_config(configuration), world, partition_count, lambda: str(uuid.uuid4()))
+
+
+def led_partitions(replicas: Replicas, topic: str) -> list[Partition]:
+    """The partitions of `topic` that this broker leads."""
+    return [partition for partition in replicas.of_topic(topic) if isinstance(partition.role, Leader)]
+
+
+def group_config(configuration: BrokerConfiguration) -> GroupConfig:
+    """What the node's keys say to the coordinator."""
+    number = configuration.number
+    return GroupConfig(
+        min_session_timeout_ms=number("group.min.session.timeout.ms"),
+        max_session_timeout_ms=number("group.max.session.timeout.ms"),
+        initial_rebalance_delay_ms=number("group.initial.rebalance.delay.ms"),
+        max_size=number("group.max.size"),
+        offset_metadata_max_bytes=number("offset.metadata.max.bytes"),
+        offsets_retention_ms=number("offsets.retention.minutes") * 60_000,
+        retention_check_interval_ms=number("offsets.retention.check.interval.ms"),
+    )

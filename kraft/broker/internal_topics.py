@@ -1,0 +1,78 @@
+"""Creates the topics that the cluster keeps for itself, when they are first needed."""
+
+from __future__ import annotations
+
+import asyncio
+
+from kafkawire.errors import ErrorCode, KafkaError
+from kraft.broker.configuration import BrokerConfiguration
+from kraft.broker.controller_channel import ControllerChannel
+from kraft.broker.metadata_cache import MetadataCache
+from metadata.controller.commands import ConfigEntry, CreateTopics, CreateTopicsReply, NewTopic
+from metadata.image import MetadataImage
+
+CREATION_TIMEOUT = 5.0
+"""Seconds to wait until the topic is there and led."""
+
+_PREFIXES = {"__consumer_offsets": "offsets.topic", "__transaction_state": "transaction.state.log"}
+
+
+class InternalTopics:
+    """One creation at a time for each topic, however many ask."""
+
+    def __init__(
+        self, configuration: BrokerConfiguration, metadata: MetadataCache, controller: ControllerChannel
+    ) -> None:
+        self._configuration = configuration
+        self._metadata = metadata
+        self._controller = controller
+        self._creating: dict[str, asyncio.Task[None]] = {}
+
+    def exists(self, name: str) -> bool:
+        """Whether nothing has to be created."""
+        return name in self._metadata.image.topics
+
+    async def ensure(self, name: str) -> None:
+        """Create the topic unless it is there. Raises KafkaError(COORDINATOR_NOT_AVAILABLE)."""
+        if self.exists(name):
+            return
+        task = self._creating.get(name)
+        if task is None:
+            task = self._creating[name] = asyncio.ensure_future(self._create(name))
+            task.add_done_callback(lambda _: self._creating.pop(name, None))
+        # Whoever asked first may give up; the others still wait.
+        await asyncio.shield(task)
+
+    async def _create(self, name: str) -> None:
+        command = CreateTopics((self._topic(name),), internal=True)
+        try:
+            reply = await self._controller.call(command, CREATION_TIMEOUT)
+        except KafkaError as error:
+            raise KafkaError(ErrorCode.COORDINATOR_NOT_AVAILABLE, error.message) from error
+        assert isinstance(reply, CreateTopicsReply)
+        (result,) = reply.topics
+        if result.error_code not in (ErrorCode.NONE, ErrorCode.TOPIC_ALREADY_EXISTS):
+            raise KafkaError(ErrorCode.COORDINATOR_NOT_AVAILABLE, result.error_message or "")
+        await self._metadata.wait_until(lambda image: _is_led(image, name), CREATION_TIMEOUT)
+
+    def _topic(self, name: str) -> NewTopic:
+        number = self._configuration.number
+        prefix = _PREFIXES[name]
+        # Kafka waits for as many brokers as it wants replicas; a small cluster would wait for ever.
+        brokers = max(len(self._metadata.image.brokers), 1)
+        replicas = min(number(f"{prefix}.replication.factor"), brokers)
+        configs = [
+            ConfigEntry("cleanup.policy", "compact"),
+            ConfigEntry("compression.type", "producer"),
+            ConfigEntry("segment.bytes", str(number(f"{prefix}.segment.bytes"))),
+        ]
+        if name == "__transaction_state":
+            configs.append(
+                ConfigEntry("min.insync.replicas", str(min(number(f"{prefix}.min.isr"), replicas)))
+            )
+        return NewTopic(name, number(f"{prefix}.num.partitions"), replicas, configs=tuple(configs))
+
+
+def _is_led(image: MetadataImage, name: str) -> bool:
+    topic = image.topics.get(name)
+    return topic is not None and all(partition.has_leader for partition in topic.partitions)

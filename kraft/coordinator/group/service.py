@@ -1,0 +1,99 @@
+"""The group coordinator of one broker: which shard a group belongs to, and what is asked of it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Collection
+from typing import Any, Final, TypeVar
+
+from kafkawire.errors import ErrorCode, KafkaError
+from kraft.coordinator.decision import Decision, TransactionMarker
+from kraft.coordinator.group.commands import ListedGroup
+from kraft.coordinator.group.config import GroupConfig
+from kraft.coordinator.group.other_groups import OtherGroups
+from kraft.coordinator.group.shard import GroupShard
+from kraft.coordinator.placement import partition_of
+from kraft.coordinator.runtime import CoordinatorRuntime, RuntimeWorld
+
+R = TypeVar("R")
+
+CONSUMER_OFFSETS: Final = "__consumer_offsets"
+
+_NO_PARTITION: Final = -1
+
+
+class GroupCoordinator:
+    """`partition_count` returns how many partitions `__consumer_offsets` has, 0 while it does not exist.
+    `make_other` makes the other kinds of groups of a shard; it gets the shard's index."""
+
+    def __init__(
+        self,
+        config: GroupConfig,
+        world: RuntimeWorld,
+        partition_count: Callable[[], int],
+        new_id: Callable[[], str],
+        make_other: Callable[[int], OtherGroups] | None = None,
+    ) -> None:
+        self.config = config
+        self.runtime = CoordinatorRuntime(CONSUMER_OFFSETS, self._make_shard, world)
+        self._partition_count = partition_count
+        self._new_id = new_id
+        self._make_other = make_other
+
+    def _make_shard(self, index: int, epoch: int) -> GroupShard:
+        del epoch
+        other = None if self._make_other is None else self._make_other(index)
+        return GroupShard(self.config, self._new_id, other)
+
+    def partition_of(self, group_id: str) -> int:
+        """The partition whose leader coordinates the group; -1 while there is no such topic."""
+        count = self._partition_count()
+        return partition_of(group_id, count) if count else _NO_PARTITION
+
+    def submit(
+        self, group_id: str, decide: Callable[[GroupShard, float, int], Decision[R]]
+    ) -> asyncio.Future[R]:
+        """Decide on something of the group; see `CoordinatorRuntime.submit`."""
+        return self.runtime.submit(self.partition_of(group_id), decide)
+
+    def observe(self, group_id: str, read: Callable[[GroupShard, float, int], R]) -> asyncio.Future[R]:
+        """Look at the group; see `CoordinatorRuntime.observe`."""
+        return self.runtime.observe(self.partition_of(group_id), read)
+
+    def complete(self, index: int, marker: TransactionMarker) -> asyncio.Future[None]:
+        """A transaction that commits offsets in partition `index` ends; see `CoordinatorRuntime.complete`."""
+        return self.runtime.complete(index, marker)
+
+    async def list(self, states: Collection[str], kinds: Collection[str]) -> list[ListedGroup]:
+        """The groups that this broker coordinates. Raises KafkaError(COORDINATOR_LOAD_IN_PROGRESS)."""
+        wanted_states = {each.lower() for each in states}
+        wanted_kinds = {each.lower() for each in kinds}
+        pending = [
+            self.runtime.observe(
+                index, lambda shard, now, now_ms: shard.listed(wanted_states, wanted_kinds, now, now_ms)
+            )
+            for index in self.runtime.indices()
+        ]
+        found: list[ListedGroup] = []
+        for part in await asyncio.gather(*pending, return_exceptions=True):
+            if not isinstance(part, BaseException):
+                found += part
+            elif not (isinstance(part, KafkaError) and part.code is ErrorCode.NOT_COORDINATOR):
+                raise part
+        return found
+
+    async def delete(self, group_id: str) -> None:
+        """Delete a group without members. Raises KafkaError as `GroupShard.delete`."""
+        while not await self.submit(group_id, lambda shard, *now: shard.delete(group_id, *now)):
+            pass
+
+    def topics_deleted(self, topics: Collection[str]) -> None:
+        """Offsets of these topics go, wherever they are coordinated here."""
+        if not topics:
+            return
+
+        def forget(shard: GroupShard, *_: Any) -> None:
+            shard.topics_deleted(topics)
+
+        for index in self.runtime.indices():
+            self.runtime.observe(index, forget)
