@@ -36,6 +36,9 @@ _FIXED_SIZES = {
     "uuid": 16,
 }
 
+# Kafka's limit in both encodings: the plain one has no room for more, and records are written in it.
+_LONGEST_TEXT = 0x7FFF
+
 # kafka-python copies the rest of the body for every struct with tags: bytes copied at most.
 _MAX_TAG_COPIES = 256 * 1024 * 1024
 
@@ -179,6 +182,8 @@ class _Walk:
                 if compact:
                     length, position = read_unsigned(self._body, position)
                     length -= 1
+                    if length > _LONGEST_TEXT:
+                        raise invalid(f"a text of {length} bytes")
                 else:
                     (length,) = _INT16.unpack_from(self._body, position)
                     position += 2

@@ -24,6 +24,7 @@ from kraft.broker.dispatch import Request
 from kraft.broker.leader_hints import endpoints_of_hints, leader_hint
 from kraft.broker.outgoing import Segment
 from logstore.storage import StorageError
+from metadata.image import INTERNAL_TOPICS
 from replication.partition import Partition
 
 _NO_OFFSET = -1
@@ -58,7 +59,7 @@ class ProduceHandler:
         self, part: ProducePartition, acks: int, now: float, now_ms: int, waiting: _Waiting | None
     ) -> ProduceResult:
         try:
-            partition = self._replicas.find(part.topic, part.partition)
+            partition = self._partition(part)
             appended = partition.append(part.records or b"", acks, now, now_ms)
         except KafkaError as error:
             return self.failed(part.topic, part.partition, error.code, error.message)
@@ -77,6 +78,12 @@ class ProduceHandler:
             None,
             None,
         )
+
+    def _partition(self, part: ProducePartition) -> Partition:
+        if part.topic in INTERNAL_TOPICS:
+            # They are their coordinators' state; nobody else writes there.
+            raise KafkaError(ErrorCode.INVALID_TOPIC_EXCEPTION)
+        return self._replicas.find(part.topic, part.partition)
 
     def failed(self, topic: str, partition: int, code: ErrorCode, message: str | None) -> ProduceResult:
         """The result of a partition that was refused, with the leader's address where that is the reason."""
