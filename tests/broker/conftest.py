@@ -37,6 +37,7 @@ SETTINGS = {
     "fetch.max.bytes": "4000000",
     "max.incremental.fetch.session.cache.slots": "3",
     "replica.high.watermark.checkpoint.interval.ms": "500",
+    "group.initial.rebalance.delay.ms": "0",
 }
 """Limits that are small enough to have a far side within reach."""
 

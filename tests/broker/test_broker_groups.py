@@ -1,0 +1,306 @@
+"""Groups and offsets on the wire: every version, and what a client must not get away with."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from kafkawire.apis import APIS, ApiKey
+from kafkawire.errors import ErrorCode
+
+_names = itertools.count(1)
+
+
+@pytest.fixture
+def group(connect: Callable[[], Any]) -> str:
+    """A group id of its own, whose coordinator is there."""
+    name = f"group-{next(_names)}"
+    found = connect().call(ApiKey.FIND_COORDINATOR, 4, key_type=0, coordinator_keys=[name])
+    assert found.coordinators[0].error_code == ErrorCode.NONE
+    return name
+
+
+def versions(key: ApiKey) -> range:
+    return range(APIS[key].min_version, APIS[key].max_version + 1)
+
+
+def join(wire: Any, group: str, member_id: str = "", *, version: int = 9, **fields: Any) -> Any:
+    values = {
+        "session_timeout_ms": 10_000,
+        "rebalance_timeout_ms": 10_000,
+        "protocol_type": "consumer",
+        "protocols": [{"name": "range", "metadata": b"meta"}],
+    }
+    return wire.call(ApiKey.JOIN_GROUP, version, group_id=group, member_id=member_id, **{**values, **fields})
+
+
+def settle(wire: Any, group: str, **fields: Any) -> str:
+    """A stable group of one in generation 1; returns the member's id."""
+    member_id = str(join(wire, group, **fields).member_id)
+    assert join(wire, group, member_id, **fields).generation_id == 1
+    synced = wire.call(
+        ApiKey.SYNC_GROUP,
+        3,
+        group_id=group,
+        generation_id=1,
+        member_id=member_id,
+        group_instance_id=None,
+        assignments=[{"member_id": member_id, "assignment": b"mine"}],
+    )
+    assert (synced.error_code, bytes(synced.assignment)) == (ErrorCode.NONE, b"mine")
+    return member_id
+
+
+def commit(wire: Any, group: str, topic: str, offset: int, *, version: int = 9, **fields: Any) -> int:
+    """Returns the code of the one partition."""
+    part = {
+        "partition_index": 0,
+        "committed_offset": offset,
+        "committed_metadata": fields.pop("metadata", ""),
+    }
+    values = {"generation_id_or_member_epoch": -1, "member_id": "", **fields}
+    answer = wire.call(
+        ApiKey.OFFSET_COMMIT,
+        version,
+        group_id=group,
+        topics=[{"name": topic, "partitions": [part]}],
+        **values,
+    )
+    return int(answer.topics[0].partitions[0].error_code)
+
+
+def committed(wire: Any, group: str, topic: str, version: int = 9) -> int:
+    if version >= 8:
+        asked = [{"group_id": group, "topics": [{"name": topic, "partition_indexes": [0]}]}]
+        answer = wire.call(ApiKey.OFFSET_FETCH, version, groups=asked)
+        (found,) = answer.groups
+        assert found.error_code == ErrorCode.NONE
+        return int(found.topics[0].partitions[0].committed_offset)
+    asked = [{"name": topic, "partition_indexes": [0]}]
+    answer = wire.call(ApiKey.OFFSET_FETCH, version, group_id=group, topics=asked)
+    assert answer.topics[0].partitions[0].error_code == ErrorCode.NONE
+    return int(answer.topics[0].partitions[0].committed_offset)
+
+
+# -- every version --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("version", versions(ApiKey.JOIN_GROUP))
+def test_joining_in_every_version(wire: Any, group: str, version: int) -> None:
+    answer = join(wire, group, version=version)
+    if version >= 4:
+        assert answer.error_code == ErrorCode.MEMBER_ID_REQUIRED
+        answer = join(wire, group, answer.member_id, version=version)
+    assert answer.error_code == ErrorCode.NONE
+    assert (answer.generation_id, answer.protocol_name, answer.leader) == (1, "range", answer.member_id)
+    assert [bytes(each.metadata) for each in answer.members] == [b"meta"]
+
+
+@pytest.mark.parametrize("version", versions(ApiKey.SYNC_GROUP))
+def test_syncing_in_every_version(wire: Any, group: str, version: int) -> None:
+    member_id = settle(wire, group)
+    answer = wire.call(
+        ApiKey.SYNC_GROUP, version, group_id=group, generation_id=1, member_id=member_id, assignments=[]
+    )
+    assert (answer.error_code, bytes(answer.assignment)) == (ErrorCode.NONE, b"mine")
+
+
+@pytest.mark.parametrize("version", versions(ApiKey.HEARTBEAT))
+def test_heartbeats_in_every_version(wire: Any, group: str, version: int) -> None:
+    member_id = settle(wire, group)
+    for generation, expected in ((1, ErrorCode.NONE), (0, ErrorCode.ILLEGAL_GENERATION)):
+        answer = wire.call(
+            ApiKey.HEARTBEAT, version, group_id=group, generation_id=generation, member_id=member_id
+        )
+        assert answer.error_code == expected
+
+
+@pytest.mark.parametrize("version", versions(ApiKey.LEAVE_GROUP))
+def test_leaving_in_every_version(wire: Any, group: str, version: int) -> None:
+    member_id = settle(wire, group)
+    for expected in (ErrorCode.NONE, ErrorCode.UNKNOWN_MEMBER_ID):
+        if version < 3:
+            answer = wire.call(ApiKey.LEAVE_GROUP, version, group_id=group, member_id=member_id)
+            assert answer.error_code == expected
+        else:
+            members = [{"member_id": member_id, "group_instance_id": None}]
+            answer = wire.call(ApiKey.LEAVE_GROUP, version, group_id=group, members=members)
+            assert answer.error_code == ErrorCode.NONE
+            assert answer.members[0].error_code == expected
+
+
+@pytest.mark.parametrize("version", versions(ApiKey.OFFSET_COMMIT))
+def test_commits_in_every_version(wire: Any, group: str, topic: str, version: int) -> None:
+    assert commit(wire, group, topic, 40 + version, version=version) == ErrorCode.NONE
+    assert committed(wire, group, topic) == 40 + version
+
+
+@pytest.mark.parametrize("version", versions(ApiKey.OFFSET_FETCH))
+def test_offsets_are_told_in_every_version(wire: Any, group: str, topic: str, version: int) -> None:
+    assert committed(wire, group, topic, version) == -1
+    commit(wire, group, topic, 9)
+    assert committed(wire, group, topic, version) == 9
+
+
+@pytest.mark.parametrize("version", versions(ApiKey.DESCRIBE_GROUPS))
+def test_descriptions_in_every_version(wire: Any, group: str, version: int) -> None:
+    member_id = settle(wire, group)
+    answer = wire.call(ApiKey.DESCRIBE_GROUPS, version, groups=[group, "group-never"])
+    stable, dead = answer.groups
+    assert (stable.group_state, stable.protocol_type, stable.protocol_data) == ("Stable", "consumer", "range")
+    (member,) = stable.members
+    assert (member.member_id, bytes(member.member_assignment)) == (member_id, b"mine")
+    assert (member.client_id, member.client_host) == ("test", "/127.0.0.1")
+    assert (dead.group_state, dead.error_code) == ("Dead", ErrorCode.NONE)
+
+
+@pytest.mark.parametrize("version", versions(ApiKey.LIST_GROUPS))
+def test_lists_in_every_version(wire: Any, group: str, version: int) -> None:
+    settle(wire, group)
+    answer = wire.call(ApiKey.LIST_GROUPS, version)
+    assert answer.error_code == ErrorCode.NONE
+    assert (group, "consumer") in [(each.group_id, each.protocol_type) for each in answer.groups]
+
+
+def test_lists_can_be_narrowed(wire: Any, group: str) -> None:
+    settle(wire, group)
+    stable = wire.call(ApiKey.LIST_GROUPS, 5, states_filter=["Stable"], types_filter=["Classic"])
+    assert (group, "Stable", "classic") in [(g.group_id, g.group_state, g.group_type) for g in stable.groups]
+    empty = wire.call(ApiKey.LIST_GROUPS, 5, states_filter=["Empty"], types_filter=[])
+    assert group not in [each.group_id for each in empty.groups]
+
+
+@pytest.mark.parametrize("version", versions(ApiKey.DELETE_GROUPS))
+def test_deleting_in_every_version(wire: Any, group: str, topic: str, version: int) -> None:
+    member_id = settle(wire, group)
+    commit(wire, group, topic, 3, generation_id_or_member_epoch=1, member_id=member_id)
+
+    def delete() -> list[int]:
+        answer = wire.call(ApiKey.DELETE_GROUPS, version, groups_names=[group, "group-never"])
+        return [int(each.error_code) for each in answer.results]
+
+    assert delete() == [ErrorCode.NON_EMPTY_GROUP, ErrorCode.GROUP_ID_NOT_FOUND]
+    wire.call(ApiKey.LEAVE_GROUP, 0, group_id=group, member_id=member_id)
+    assert delete() == [ErrorCode.NONE, ErrorCode.GROUP_ID_NOT_FOUND]
+    assert committed(wire, group, topic) == -1
+
+
+def test_offsets_can_be_deleted(wire: Any, group: str, topic: str) -> None:
+    commit(wire, group, topic, 3)
+    topics = [
+        {"name": topic, "partitions": [{"partition_index": 0}]},
+        {"name": "never-made", "partitions": [{"partition_index": 0}]},
+    ]
+    answer = wire.call(ApiKey.OFFSET_DELETE, 0, group_id=group, topics=topics)
+    codes = [part.error_code for each in answer.topics for part in each.partitions]
+    assert codes == [ErrorCode.NONE, ErrorCode.UNKNOWN_TOPIC_OR_PARTITION]
+    assert committed(wire, group, topic) == -1
+    unknown = wire.call(ApiKey.OFFSET_DELETE, 0, group_id="group-never", topics=topics)
+    assert unknown.error_code == ErrorCode.GROUP_ID_NOT_FOUND
+    nameless = wire.call(ApiKey.OFFSET_DELETE, 0, group_id="", topics=topics)
+    assert nameless.error_code == ErrorCode.INVALID_GROUP_ID
+
+
+# -- bad input ------------------------------------------------------------------------------------
+
+
+def test_an_empty_group_id_is_refused(wire: Any, group: str) -> None:
+    assert join(wire, "").error_code == ErrorCode.INVALID_GROUP_ID
+    answer = wire.call(ApiKey.HEARTBEAT, 4, group_id="", generation_id=1, member_id="m")
+    assert answer.error_code == ErrorCode.INVALID_GROUP_ID
+    settle(wire, group)
+
+
+def test_a_group_id_of_64_kib_closes_the_connection_and_harms_nobody(
+    connect: Callable[[], Any], group: str
+) -> None:
+    wire = connect()
+    wire.request(ApiKey.HEARTBEAT, 4, group_id="x" * 65_536, generation_id=1, member_id="m")
+    assert wire.is_closed()
+    settle(connect(), group)
+
+
+def test_a_long_group_id_is_as_good_as_any(wire: Any, topic: str) -> None:
+    group = "x" * 32_767
+    assert commit(wire, group, topic, 8) == ErrorCode.NONE
+    assert committed(wire, group, topic) == 8
+
+
+def test_a_subscription_that_does_not_parse_is_the_members_own_affair(
+    wire: Any, group: str, topic: str
+) -> None:
+    protocols = [{"name": "range", "metadata": b"\x00\x01\x7f\xff\xff\xff"}]
+    member_id = settle(wire, group, protocols=protocols)
+    code = commit(wire, group, topic, 3, generation_id_or_member_epoch=1, member_id=member_id)
+    assert code == ErrorCode.NONE
+    topics = [{"name": topic, "partitions": [{"partition_index": 0}]}]
+    answer = wire.call(ApiKey.OFFSET_DELETE, 0, group_id=group, topics=topics)
+    assert answer.topics[0].partitions[0].error_code == ErrorCode.GROUP_SUBSCRIBED_TO_TOPIC
+
+
+def test_a_stale_generation_and_an_unknown_member_commit_nothing(wire: Any, group: str, topic: str) -> None:
+    member_id = settle(wire, group)
+    stale = commit(wire, group, topic, 1, generation_id_or_member_epoch=0, member_id=member_id)
+    assert stale == ErrorCode.ILLEGAL_GENERATION
+    unknown = commit(wire, group, topic, 1, generation_id_or_member_epoch=1, member_id="nobody")
+    assert unknown == ErrorCode.UNKNOWN_MEMBER_ID
+    fenced = commit(
+        wire, group, topic, 1, generation_id_or_member_epoch=1, member_id=member_id, group_instance_id="i"
+    )
+    assert fenced == ErrorCode.UNKNOWN_MEMBER_ID
+    assert committed(wire, group, topic) == -1
+
+
+def test_a_commit_for_a_deleted_topic_is_refused_and_its_offsets_go(
+    wire: Any, group: str, topic: str, make_topic: Callable[[], str], delete_topic: Callable[[str], None]
+) -> None:
+    other = make_topic()
+    assert commit(wire, group, topic, 5) == ErrorCode.NONE
+    assert commit(wire, group, other, 6) == ErrorCode.NONE
+    delete_topic(topic)
+    assert commit(wire, group, topic, 7) == ErrorCode.UNKNOWN_TOPIC_OR_PARTITION
+    # Offsets go in the background; each request that is answered gives it its turn.
+    assert any(committed(wire, group, topic) == -1 for _ in range(2000))
+    assert committed(wire, group, other) == 6
+
+
+def test_metadata_that_is_too_long_is_refused(wire: Any, group: str, topic: str) -> None:
+    assert commit(wire, group, topic, 5, metadata="x" * 4097) == ErrorCode.OFFSET_METADATA_TOO_LARGE
+    assert committed(wire, group, topic) == -1
+
+
+def test_share_groups_are_not_coordinated(wire: Any) -> None:
+    answer = wire.call(ApiKey.FIND_COORDINATOR, 6, key_type=2, coordinator_keys=["g:x:0"])
+    assert answer.coordinators[0].error_code == ErrorCode.INVALID_REQUEST
+
+
+def test_clients_do_not_write_to_internal_topics(
+    wire: Any, group: str, batch: Callable[..., bytes], topic: str
+) -> None:
+    result = wire.produce("__consumer_offsets", batch(b"x"))
+    assert result.error_code == ErrorCode.INVALID_TOPIC_EXCEPTION
+    assert commit(wire, group, topic, 5) == ErrorCode.NONE
+
+
+def test_a_join_waits_while_other_connections_go_on(connect: Callable[[], Any], group: str) -> None:
+    first = connect()
+    member_id = settle(first, group)
+    second = connect()
+    given = join(second, group).member_id
+    values = {
+        "session_timeout_ms": 10_000,
+        "rebalance_timeout_ms": 10_000,
+        "protocol_type": "consumer",
+        "protocols": [{"name": "range", "metadata": b"meta"}],
+    }
+    number = second.request(ApiKey.JOIN_GROUP, 9, group_id=group, member_id=given, **values)
+    told = ErrorCode.NONE
+    while told == ErrorCode.NONE:
+        beat = first.call(ApiKey.HEARTBEAT, 4, group_id=group, generation_id=1, member_id=member_id)
+        told = beat.error_code
+    assert told == ErrorCode.REBALANCE_IN_PROGRESS
+    assert join(first, group, member_id).generation_id == 2
+    assert second.response(ApiKey.JOIN_GROUP, 9, number).generation_id == 2
