@@ -35,6 +35,10 @@ class ApiKey(IntEnum):
     DELETE_TOPICS = 20
     INIT_PRODUCER_ID = 22
     OFFSET_FOR_LEADER_EPOCH = 23
+    ADD_PARTITIONS_TO_TXN = 24
+    ADD_OFFSETS_TO_TXN = 25
+    END_TXN = 26
+    TXN_OFFSET_COMMIT = 28
     DESCRIBE_CONFIGS = 32
     DESCRIBE_LOG_DIRS = 35
     CREATE_PARTITIONS = 37
@@ -44,6 +48,8 @@ class ApiKey(IntEnum):
     DESCRIBE_QUORUM = 55
     DESCRIBE_CLUSTER = 60
     DESCRIBE_PRODUCERS = 61
+    DESCRIBE_TRANSACTIONS = 65
+    LIST_TRANSACTIONS = 66
     DESCRIBE_TOPIC_PARTITIONS = 75
 
 
@@ -111,6 +117,10 @@ _TABLE = (
     _api(ApiKey.DELETE_TOPICS, _versions(1, 6), 4, forwarded=True),
     _api(ApiKey.INIT_PRODUCER_ID, _versions(0, 4), 2),
     _api(ApiKey.OFFSET_FOR_LEADER_EPOCH, _versions(2, 4), 4),
+    _api(ApiKey.ADD_PARTITIONS_TO_TXN, _versions(0, 3), 3),
+    _api(ApiKey.ADD_OFFSETS_TO_TXN, _versions(0, 4), 3),
+    _api(ApiKey.END_TXN, _versions(0, 4), 3),
+    _api(ApiKey.TXN_OFFSET_COMMIT, _versions(0, 4), 3),
     _api(ApiKey.DESCRIBE_CONFIGS, _versions(1, 4), 4),
     _api(ApiKey.DESCRIBE_LOG_DIRS, _versions(1, 4), 2),
     _api(ApiKey.CREATE_PARTITIONS, _versions(0, 3), 2, forwarded=True),
@@ -120,6 +130,8 @@ _TABLE = (
     _api(ApiKey.DESCRIBE_QUORUM, _versions(0, 2), 0, forwarded=True),
     _api(ApiKey.DESCRIBE_CLUSTER, _versions(0, 1), 0),
     _api(ApiKey.DESCRIBE_PRODUCERS, _versions(0, 0), 0),
+    _api(ApiKey.DESCRIBE_TRANSACTIONS, _versions(0, 0), 0),
+    _api(ApiKey.LIST_TRANSACTIONS, _versions(0, 1), 0),
     _api(ApiKey.DESCRIBE_TOPIC_PARTITIONS, _versions(0, 0), 0),
 )
 

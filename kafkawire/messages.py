@@ -71,6 +71,10 @@ _MODULES = {
     ApiKey.DELETE_TOPICS: "admin.topics",
     ApiKey.INIT_PRODUCER_ID: "producer.transaction",
     ApiKey.OFFSET_FOR_LEADER_EPOCH: "consumer.offsets",
+    ApiKey.ADD_PARTITIONS_TO_TXN: "producer.transaction",
+    ApiKey.ADD_OFFSETS_TO_TXN: "producer.transaction",
+    ApiKey.END_TXN: "producer.transaction",
+    ApiKey.TXN_OFFSET_COMMIT: "producer.transaction",
     ApiKey.DESCRIBE_CONFIGS: "admin.configs",
     ApiKey.DESCRIBE_LOG_DIRS: "admin.cluster",
     ApiKey.CREATE_PARTITIONS: "admin.topics",
@@ -80,6 +84,8 @@ _MODULES = {
     ApiKey.DESCRIBE_QUORUM: "admin.cluster",
     ApiKey.DESCRIBE_CLUSTER: "admin.cluster",
     ApiKey.DESCRIBE_PRODUCERS: "admin.transactions",
+    ApiKey.DESCRIBE_TRANSACTIONS: "admin.transactions",
+    ApiKey.LIST_TRANSACTIONS: "admin.transactions",
     ApiKey.DESCRIBE_TOPIC_PARTITIONS: "admin.topics",
 }
 

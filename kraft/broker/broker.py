@@ -32,6 +32,7 @@ from kraft.broker.metadata_feed import MetadataFeed
 from kraft.broker.neighbours import PING, MakePeer, Neighbours
 from kraft.broker.producer_ids import ProducerIds
 from kraft.broker.stalls import StallDetector
+from kraft.broker.transaction_coordination import Transactions, TransactionWorld
 from kraft.clock import Clock
 from kraft.events import Events
 from kraft.transport.client import Peer
@@ -103,7 +104,22 @@ class Broker:
             identity.node_id, directories, configuration, Outbox(self._outbox_filled), self._fetcher_changed
         )
         self.groups = group_coordinator(configuration, clock, self.replicas, self.metadata, on_failure)
+        self._producer_ids = ProducerIds(identity.node_id, self.controller)
+        self.transactions = Transactions(self._transaction_world())
         self._build(controllers)
+
+    def _transaction_world(self) -> TransactionWorld:
+        return TransactionWorld(
+            self._identity.node_id,
+            self._configuration,
+            self._clock,
+            self.metadata,
+            self.replicas,
+            self._neighbours,
+            self._producer_ids,
+            self.groups,
+            self._on_failure,
+        )
 
     def _build(self, controllers: Mapping[int, Peer]) -> None:
         configuration, clock = self._configuration, self._clock
@@ -180,16 +196,16 @@ class Broker:
             neighbours=self._neighbours,
             internal_topics=InternalTopics(self._configuration, self.metadata, self.controller),
             groups=self.groups,
+            transactions=self.transactions,
             on_storage_failure=self._on_failure,
         )
         sessions = ClientSessions(
             self._configuration.number("max.incremental.fetch.session.cache.slots"), self._clock.wall_ms()
         )
         fetch = FetchHandler(context, sessions, self._configuration.number("fetch.max.bytes"))
-        producer_ids = ProducerIds(self._identity.node_id, self.controller)
         return Dispatcher(
             {ApiKey.PRODUCE: ProduceHandler(context), ApiKey.FETCH: fetch},
-            message_handlers(context, producer_ids),
+            message_handlers(context, self._producer_ids),
             self._on_failure,
         )
 
@@ -197,6 +213,7 @@ class Broker:
         """Add what this broker answers to other brokers."""
         server.handle(FETCH, self._fetch_server.fetch)
         server.handle_notify(NUDGE, self._fetch_server.nudge)
+        self.transactions.register(server)
         server.handle(PING, lambda _link, _value: Reply(None))
 
     @property
@@ -220,6 +237,7 @@ class Broker:
             group.create_task(self._lifecycle.run())
             group.create_task(self._tick())
             group.create_task(self.groups.runtime.run())
+            group.create_task(self.transactions.coordinator.run())
             group.create_task(self.listeners.close_idle())
             await self._lifecycle.unfenced.wait()
             await self.listeners.accept()
@@ -233,6 +251,7 @@ class Broker:
         """Stop serving and close every log cleanly. Call it after `run` has been cancelled."""
         await self.listeners.close()
         self.groups.runtime.close()
+        self.transactions.coordinator.close()
         await self._neighbours.close()
         await self._durability.sync(self.replicas)
         self._directories.close(self.replicas, self._registered_epoch)
@@ -257,6 +276,7 @@ class Broker:
         if changed:
             self._events.info("partitions.changed", offset=image.offset, **changed)
             self.groups.runtime.reconcile()
+            self.transactions.coordinator.reconcile()
         deleted = MetadataDelta(self.metadata.image, image).deleted_topics
         self.metadata.publish(image)
         self.groups.topics_deleted([topic.name for topic in deleted])

@@ -46,6 +46,12 @@ class Reply:
     def segments(self) -> Sequence[Segment] | None:
         return self._segments
 
+    def release(self) -> None:
+        """Let the requests behind this one begin, which is answered later still."""
+        if self.holds:
+            self.holds = False
+            self._connection.released()
+
     def send(self, segments: Sequence[Segment]) -> None:
         """Answer; the bytes leave when all earlier requests have been answered."""
         assert self._segments is None, "a request is answered once"
@@ -123,6 +129,11 @@ class Connection(asyncio.BufferedProtocol):
         if hold:
             self._holds += 1
         return reply
+
+    def released(self) -> None:
+        """A request that held back the others does not any more; see `Reply.release`."""
+        self._holds -= 1
+        self._process_later()
 
     def close(self) -> None:
         """Close after the answers that are there already; those that wait are given up."""
@@ -205,6 +216,9 @@ class Connection(asyncio.BufferedProtocol):
         while waiting and (segments := waiting[0].segments) is not None:
             waiting.popleft()
             self._ready.extend(segments)
+        self._process_later()
+
+    def _process_later(self) -> None:
         if not self._inside and not self._scheduled:
             self._scheduled = True
             self._loop.call_soon(self._process_soon)

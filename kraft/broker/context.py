@@ -13,6 +13,7 @@ from kraft.broker.log_directories import LogDirectories
 from kraft.broker.metadata_cache import MetadataCache
 from kraft.broker.neighbours import Neighbours
 from kraft.broker.stalls import StallDetector
+from kraft.broker.transaction_coordination import Transactions
 from kraft.clock import Clock
 from kraft.coordinator.group.service import GroupCoordinator
 from replication.replicas import Replicas
@@ -34,4 +35,5 @@ class BrokerContext:
     neighbours: Neighbours
     internal_topics: InternalTopics
     groups: GroupCoordinator
+    transactions: Transactions
     on_storage_failure: Callable[[BaseException], None]

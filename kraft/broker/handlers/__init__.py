@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from kafkawire.apis import ApiKey
 from kraft.broker.context import BrokerContext
 from kraft.broker.dispatch import MessageHandler
+from kraft.broker.handlers.add_offsets_to_txn import AddOffsetsToTxnHandler
+from kraft.broker.handlers.add_partitions_to_txn import AddPartitionsToTxnHandler
 from kraft.broker.handlers.api_versions import api_versions
 from kraft.broker.handlers.create_partitions import CreatePartitionsHandler
 from kraft.broker.handlers.create_topics import CreateTopicsHandler
@@ -19,6 +21,8 @@ from kraft.broker.handlers.describe_log_dirs import DescribeLogDirsHandler
 from kraft.broker.handlers.describe_producers import DescribeProducersHandler
 from kraft.broker.handlers.describe_quorum import DescribeQuorumHandler
 from kraft.broker.handlers.describe_topic_partitions import DescribeTopicPartitionsHandler
+from kraft.broker.handlers.describe_transactions import DescribeTransactionsHandler
+from kraft.broker.handlers.end_txn import EndTxnHandler
 from kraft.broker.handlers.find_coordinator import FindCoordinatorHandler
 from kraft.broker.handlers.heartbeat import HeartbeatHandler
 from kraft.broker.handlers.incremental_alter_configs import IncrementalAlterConfigsHandler
@@ -27,12 +31,14 @@ from kraft.broker.handlers.join_group import JoinGroupHandler
 from kraft.broker.handlers.leave_group import LeaveGroupHandler
 from kraft.broker.handlers.list_groups import ListGroupsHandler
 from kraft.broker.handlers.list_offsets import ListOffsetsHandler
+from kraft.broker.handlers.list_transactions import ListTransactionsHandler
 from kraft.broker.handlers.metadata import MetadataHandler
 from kraft.broker.handlers.offset_commit import OffsetCommitHandler
 from kraft.broker.handlers.offset_delete import OffsetDeleteHandler
 from kraft.broker.handlers.offset_fetch import OffsetFetchHandler
 from kraft.broker.handlers.offset_for_leader_epoch import OffsetForLeaderEpochHandler
 from kraft.broker.handlers.sync_group import SyncGroupHandler
+from kraft.broker.handlers.txn_offset_commit import TxnOffsetCommitHandler
 from kraft.broker.producer_ids import ProducerIds
 
 
@@ -54,8 +60,12 @@ def message_handlers(context: BrokerContext, producer_ids: ProducerIds) -> Mappi
         ApiKey.API_VERSIONS: api_versions,
         ApiKey.CREATE_TOPICS: CreateTopicsHandler(context),
         ApiKey.DELETE_TOPICS: DeleteTopicsHandler(context),
-        ApiKey.INIT_PRODUCER_ID: InitProducerIdHandler(producer_ids),
+        ApiKey.INIT_PRODUCER_ID: InitProducerIdHandler(context, producer_ids),
         ApiKey.OFFSET_FOR_LEADER_EPOCH: OffsetForLeaderEpochHandler(context),
+        ApiKey.ADD_PARTITIONS_TO_TXN: AddPartitionsToTxnHandler(context),
+        ApiKey.ADD_OFFSETS_TO_TXN: AddOffsetsToTxnHandler(context),
+        ApiKey.END_TXN: EndTxnHandler(context),
+        ApiKey.TXN_OFFSET_COMMIT: TxnOffsetCommitHandler(context),
         ApiKey.DESCRIBE_CONFIGS: DescribeConfigsHandler(context),
         ApiKey.DESCRIBE_LOG_DIRS: DescribeLogDirsHandler(context),
         ApiKey.CREATE_PARTITIONS: CreatePartitionsHandler(context),
@@ -65,5 +75,7 @@ def message_handlers(context: BrokerContext, producer_ids: ProducerIds) -> Mappi
         ApiKey.DESCRIBE_QUORUM: DescribeQuorumHandler(context),
         ApiKey.DESCRIBE_CLUSTER: DescribeClusterHandler(context),
         ApiKey.DESCRIBE_PRODUCERS: DescribeProducersHandler(context),
+        ApiKey.DESCRIBE_TRANSACTIONS: DescribeTransactionsHandler(context),
+        ApiKey.LIST_TRANSACTIONS: ListTransactionsHandler(context),
         ApiKey.DESCRIBE_TOPIC_PARTITIONS: DescribeTopicPartitionsHandler(context),
     }

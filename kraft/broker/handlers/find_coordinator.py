@@ -17,10 +17,8 @@ from kraft.broker.dispatch import Request
 from kraft.coordinator.placement import partition_of
 from metadata.records import NO_LEADER
 
-TOPICS: Final = {0: "__consumer_offsets"}
-"""The internal topic of each type of key that is coordinated here: 0 a group, 1 a transactional id."""
-
-_KEY_TYPES: Final = (0, 1)
+TOPICS: Final = {0: "__consumer_offsets", 1: "__transaction_state"}
+"""The internal topic of each type of key: 0 a group, 1 a transactional id."""
 
 
 class FindCoordinatorHandler:
@@ -32,11 +30,9 @@ class FindCoordinatorHandler:
 
     def __call__(self, request: Request, message: Any) -> Any | Awaitable[Any]:
         keys = message.coordinator_keys or []
-        if message.key_type not in _KEY_TYPES:
-            return self._all(keys, ErrorCode.INVALID_REQUEST, f"key type {message.key_type} is not served")
         topic = TOPICS.get(message.key_type)
         if topic is None:
-            return self._all(keys, ErrorCode.COORDINATOR_NOT_AVAILABLE, "no transaction coordinator is there")
+            return self._all(keys, ErrorCode.INVALID_REQUEST, f"key type {message.key_type} is not served")
         if not self._context.internal_topics.exists(topic):
             return self._create(request, topic, keys)
         suspects = {self._leader(topic, key) for key in keys} - {NO_LEADER, self._context.node_id}

@@ -4,11 +4,18 @@ Versions 3-11. acks=0 gets no answer, yet keeps its place in the order; where it
 connection is closed, since there is no other way to tell. acks=-1 (all) is answered when every in-sync
 replica has the records, without holding back the requests behind it. Answers keep the order of the
 requests.
+
+Where a transaction would begin in a partition, its coordinator is asked first whether the partition is part
+of it (KIP-890). That is the first request to a partition in each transaction, and no other one.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import asyncio
+from collections.abc import Mapping, Sequence
+from functools import partial
+from types import MappingProxyType
+from typing import Final
 
 from kafkawire.errors import ErrorCode, KafkaError
 from kafkawire.produce import (
@@ -18,16 +25,36 @@ from kafkawire.produce import (
     decode_produce_request,
     encode_produce_response,
 )
-from kraft.broker.connection import Reply
+from kafkawire.transaction_messages import abortable_produce
+from kraft.broker.connection import Connection, Reply
 from kraft.broker.context import BrokerContext
 from kraft.broker.dispatch import Request
 from kraft.broker.leader_hints import endpoints_of_hints, leader_hint
 from kraft.broker.outgoing import Segment
+from kraft.broker.transaction_verification import Question
+from kraft.coordinator.transaction.states import TopicPartition
+from kraft.events import Events
 from logstore.storage import StorageError
 from metadata.image import INTERNAL_TOPICS
 from replication.partition import Partition
 
 _NO_OFFSET = -1
+_EVENTS = Events("listener")
+
+_COORDINATOR_AWAY: Final = frozenset(
+    {
+        ErrorCode.CONCURRENT_TRANSACTIONS,
+        ErrorCode.NETWORK_EXCEPTION,
+        ErrorCode.COORDINATOR_LOAD_IN_PROGRESS,
+        ErrorCode.COORDINATOR_NOT_AVAILABLE,
+        ErrorCode.NOT_COORDINATOR,
+    }
+)
+"""The transaction could not be verified now. Not every producer knows these: NOT_ENOUGH_REPLICAS makes each
+of them repeat the request."""
+
+Refused = Mapping[TopicPartition, ErrorCode]
+_NONE_REFUSED: Final[Refused] = MappingProxyType({})
 
 
 class ProduceHandler:
@@ -36,24 +63,88 @@ class ProduceHandler:
     def __init__(self, context: BrokerContext) -> None:
         self._context = context
         self._replicas = context.replicas
+        self._verification = context.transactions.verification
+        self._verifying: set[asyncio.Task[None]] = set()
 
     def __call__(self, request: Request) -> Sequence[Segment] | None:
         produce = decode_produce_request(request.version, request.body)
         if produce.acks not in (-1, 0, 1):
             return self._answer(request, _refuse_all(produce, ErrorCode.INVALID_REQUIRED_ACKS))
+        if produce.transactional_id is not None:
+            questions = self._verification.questions(produce)
+            if questions:
+                self._verify_first(request, produce.transactional_id, questions)
+                return None
+        return self._produce(request, produce)
+
+    def _produce(
+        self,
+        request: Request,
+        produce: ProduceRequest,
+        reply: Reply | None = None,
+        refused: Refused = _NONE_REFUSED,
+    ) -> Sequence[Segment] | None:
+        """Append what is not refused. The answer; None if there is none, or it comes later, to `reply` if
+        that is given."""
         context = self._context
         now = context.clock.monotonic()
         now_ms = context.clock.wall_ms()
         waiting = _Waiting(self, request, now + produce.timeout_ms / 1000) if produce.acks == -1 else None
-        results = [self._append(part, produce.acks, now, now_ms, waiting) for part in produce.partitions]
+        if refused:
+            results = [
+                self._append(part, produce.acks, now, now_ms, waiting)
+                if (part.topic, part.partition) not in refused
+                else self._unverified(request, part, refused[part.topic, part.partition])
+                for part in produce.partitions
+            ]
+        else:
+            results = [self._append(part, produce.acks, now, now_ms, waiting) for part in produce.partitions]
         context.stalls.measured(now, context.clock.monotonic())
-        if waiting is not None and waiting.begin(results):
+        if waiting is not None and waiting.begin(results, reply):
             return None
         if produce.acks == 0:
             if any(result.error_code for result in results):
                 request.connection.close()
-            return None
+            return () if reply is not None else None
         return self._answer(request, results)
+
+    # -- transactions that begin ------------------------------------------------------------------
+
+    def _verify_first(self, request: Request, transactional_id: str, questions: list[Question]) -> None:
+        """Ask, and produce then. No request behind this one is begun before, so that sequences stay in
+        order; the body is copied, since its buffer is used again."""
+        reply = request.connection.defer(hold=True)
+        kept = Request(request.connection, request.header, memoryview(bytearray(request.body)))
+        task = asyncio.ensure_future(self._produce_verified(kept, transactional_id, questions, reply))
+        self._verifying.add(task)
+        task.add_done_callback(partial(self._verified, request.connection))
+
+    async def _produce_verified(
+        self, request: Request, transactional_id: str, questions: list[Question], reply: Reply
+    ) -> None:
+        try:
+            refused = await self._verification.ask(transactional_id, questions)
+            produce = decode_produce_request(request.version, request.body)
+            answer = self._produce(request, produce, reply, refused)
+        finally:
+            self._verification.settle(questions)
+        if answer is None:
+            reply.release()
+        else:
+            reply.send(answer)
+
+    def _verified(self, connection: Connection, task: asyncio.Task[None]) -> None:
+        self._verifying.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            _EVENTS.error("request.failed", failure=error)
+            connection.close()
+
+    def _unverified(self, request: Request, part: ProducePartition, code: ErrorCode) -> ProduceResult:
+        if code is ErrorCode.TRANSACTION_ABORTABLE:
+            code = abortable_produce(request.version)
+        elif code in _COORDINATOR_AWAY:
+            code = ErrorCode.NOT_ENOUGH_REPLICAS
+        return self.failed(part.topic, part.partition, code, "the transaction was not verified")
 
     def _append(
         self, part: ProducePartition, acks: int, now: float, now_ms: int, waiting: _Waiting | None
@@ -134,12 +225,12 @@ class _Waiting:
         if not partition.await_commit(next_offset, self._deadline, self):
             self._left += 1
 
-    def begin(self, results: list[ProduceResult]) -> bool:
-        """True if the answer comes later."""
+    def begin(self, results: list[ProduceResult], reply: Reply | None) -> bool:
+        """True if the answer comes later, to `reply` if there is one."""
         if not self._left:
             return False
         self._results = results
-        self._reply = self._connection.defer(hold=False)
+        self._reply = reply or self._connection.defer(hold=False)
         return True
 
     def acknowledged(self, partition: Partition, error: ErrorCode) -> None:

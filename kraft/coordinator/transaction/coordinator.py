@@ -84,13 +84,21 @@ class TransactionCoordinator:
         index = self.partition_for(command.transactional_id)
         reply = await self._begin(index, command)
         if isinstance(reply, SpareWanted):
-            spare = await self._next_producer_id()
+            spare = await self._spare()
             reply = await self._begin(
                 index, InitProducer(command.transactional_id, command.timeout_ms, command.expected, spare)
             )
         if isinstance(reply, Producer):
             return reply
         raise KafkaError(ErrorCode.CONCURRENT_TRANSACTIONS)
+
+    async def _spare(self) -> int:
+        try:
+            return await self._next_producer_id()
+        except KafkaError as error:
+            if error.code.retriable:
+                raise
+            raise KafkaError(ErrorCode.COORDINATOR_LOAD_IN_PROGRESS, error.message) from error
 
     def _begin(self, index: int, command: InitProducer) -> asyncio.Future[Producer | Decided | SpareWanted]:
         future = self.runtime.submit(index, lambda shard, _, now_ms: shard.init_producer(command, now_ms))

@@ -1,0 +1,161 @@
+"""Asks the transaction coordinator, before a transaction begins in a partition, whether it is to be part of
+it (KIP-890, first part; Kafka's `AddPartitionsToTxnManager`).
+
+A call's value is [transactional id, producer id, epoch, [[topic, partition]]], its answer one error code for
+each partition.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any, Final, NamedTuple
+
+from kafkawire.errors import ErrorCode, KafkaError
+from kafkawire.produce import ProduceRequest
+from kafkawire.records import read_header
+from kraft.broker.neighbours import Neighbours
+from kraft.coordinator.decision import Producer
+from kraft.coordinator.transaction.commands import VerifyPartitions
+from kraft.coordinator.transaction.coordinator import TOPIC, TransactionCoordinator
+from kraft.coordinator.transaction.marker_queue import LeaderOf
+from kraft.coordinator.transaction.states import TopicPartition
+from kraft.transport.errors import PeerError
+from kraft.transport.link import Link
+from kraft.transport.messages import Reply
+from logstore.verification import Verification
+from replication.partition import Partition
+from replication.replicas import Replicas
+
+VERIFY: Final = "transactions.verify"
+
+VERIFY_TIMEOUT: Final = 5.0
+"""Seconds to wait for the coordinator; after that the client tries again."""
+
+
+class Question(NamedTuple):
+    """A partition in which a transaction is about to begin, and the leave that is asked for."""
+
+    partition: Partition
+    producer: Producer
+    verification: Verification
+
+    @property
+    def place(self) -> TopicPartition:
+        return (self.partition.topic, self.partition.index)
+
+
+class TransactionVerification:
+    """`local_id` is this broker; `leader_of` tells where the coordinator is."""
+
+    def __init__(
+        self,
+        local_id: int,
+        coordinator: TransactionCoordinator,
+        neighbours: Neighbours,
+        replicas: Replicas,
+        leader_of: LeaderOf,
+    ) -> None:
+        self._local_id = local_id
+        self._coordinator = coordinator
+        self._neighbours = neighbours
+        self._replicas = replicas
+        self._leader_of = leader_of
+
+    async def handle(self, _: Link, value: Any) -> Reply:
+        """Answer VERIFY."""
+        transactional_id, producer_id, epoch, partitions = value
+        command = VerifyPartitions(
+            transactional_id,
+            Producer(producer_id, epoch),
+            tuple((topic, index) for topic, index in partitions),
+        )
+        return Reply([int(code) for code in await self._coordinator.verify(command)])
+
+    # -- which ------------------------------------------------------------------------------------
+
+    def questions(self, produce: ProduceRequest) -> list[Question]:
+        """The partitions of a request in which it would begin a transaction. What is wrong with a batch is
+        for the append to say."""
+        questions = []
+        for part in produce.partitions:
+            if part.records is None:
+                continue
+            partition = self._replicas.get(part.topic, part.partition)
+            if partition is None:
+                continue
+            try:
+                header = read_header(part.records)
+            except KafkaError:
+                continue
+            if header.is_transactional and header.producer_id >= 0:
+                question = self.question(partition, Producer(header.producer_id, header.producer_epoch))
+                if question is not None:
+                    questions.append(question)
+        return questions
+
+    @staticmethod
+    def question(partition: Partition, producer: Producer) -> Question | None:
+        """What to ask before the producer writes there; None if its transaction is open already."""
+        states = partition.log.producers
+        if states.has_open(producer.producer_id, producer.producer_epoch):
+            return None
+        verification = states.verifications.ask(producer.producer_id, producer.producer_epoch)
+        return Question(partition, producer, verification)
+
+    # -- whether ----------------------------------------------------------------------------------
+
+    async def ask(
+        self, transactional_id: str, questions: Sequence[Question]
+    ) -> dict[TopicPartition, ErrorCode]:
+        """Why transactions may not begin, by partition; they may in all others, if the append follows without
+        an await. TRANSACTION_ABORTABLE says that the partition is not part of the transaction."""
+        producers = dict.fromkeys(question.producer for question in questions)
+        groups = [[each for each in questions if each.producer == producer] for producer in producers]
+        answers = await asyncio.gather(*(self._ask_one(transactional_id, group) for group in groups))
+        refused = {}
+        for group, codes in zip(groups, answers, strict=True):
+            for question, code in zip(group, codes, strict=True):
+                granted = code is ErrorCode.NONE and (
+                    question.partition.log.producers.verifications.grant(question.verification)
+                )
+                if not granted:
+                    refused[question.place] = code or ErrorCode.INVALID_TXN_STATE
+        return refused
+
+    async def _ask_one(self, transactional_id: str, questions: Sequence[Question]) -> Sequence[ErrorCode]:
+        command = VerifyPartitions(
+            transactional_id, questions[0].producer, tuple(question.place for question in questions)
+        )
+        try:
+            return await self._ask_coordinator(command)
+        except KafkaError as error:
+            fenced = error.code is ErrorCode.PRODUCER_FENCED
+            return [ErrorCode.INVALID_PRODUCER_EPOCH if fenced else error.code] * len(questions)
+
+    async def _ask_coordinator(self, command: VerifyPartitions) -> Sequence[ErrorCode]:
+        index = self._coordinator.partition_for(command.transactional_id)
+        broker = self._leader_of((TOPIC, index))
+        if broker == self._local_id:
+            return await self._coordinator.verify(command)
+        peer = None if broker is None else self._neighbours.peer(broker)
+        if peer is None:
+            raise KafkaError(ErrorCode.COORDINATOR_NOT_AVAILABLE)
+        producer = command.producer
+        value = [
+            command.transactional_id,
+            producer.producer_id,
+            producer.producer_epoch,
+            [list(each) for each in command.partitions],
+        ]
+        try:
+            response = await peer.call(VERIFY, value, timeout=VERIFY_TIMEOUT)
+        except PeerError as error:
+            raise KafkaError(ErrorCode.NETWORK_EXCEPTION, str(error)) from error
+        return [ErrorCode(code) for code in response.value]
+
+    @staticmethod
+    def settle(questions: Sequence[Question]) -> None:
+        """The append was done, or came to nothing: no leave is left over."""
+        for question in questions:
+            question.partition.log.producers.verifications.take_back(question.producer.producer_id)
