@@ -186,6 +186,39 @@ def test_one_who_never_asks_for_its_assignment_is_out(groups: Any) -> None:
     assert groups.heartbeat(first, 2) is ErrorCode.REBALANCE_IN_PROGRESS
 
 
+def test_a_session_counts_from_the_end_of_the_join(groups: Any) -> None:
+    member_id, _ = groups.enter(session_timeout_ms=10_000)
+    groups.pass_time(9)
+    assert groups.heartbeat(member_id, 1) is ErrorCode.NONE
+    groups.pass_time(10.5)
+    assert groups.heartbeat(member_id, 1) is ErrorCode.UNKNOWN_MEMBER_ID
+
+
+def test_a_new_member_whose_join_takes_for_ever_is_given_up(make_groups: Any) -> None:
+    groups = make_groups(new_member_join_timeout_ms=30_000)
+    first, _ = groups.settle(session_timeout_ms=60_000, rebalance_timeout_ms=600_000)
+    _, waiting = groups.enter(session_timeout_ms=6000)
+    for _ in range(29):
+        groups.pass_time(1)
+        groups.heartbeat(first, 1)
+    assert waiting.open, "its session does not count yet"
+    groups.pass_time(2)
+    assert waiting.reply.error is ErrorCode.UNKNOWN_MEMBER_ID
+
+
+def test_a_member_that_waits_for_others_is_not_lost(groups: Any) -> None:
+    first, _ = groups.settle(session_timeout_ms=600_000)
+    second, _ = groups.enter(session_timeout_ms=6000)
+    groups.join(first, session_timeout_ms=600_000)
+    groups.sync(first, 2, assignments={})
+    groups.sync(second, 2)
+    groups.enter()
+    waiting = groups.join(second, session_timeout_ms=6000)
+    groups.pass_time(20)
+    assert waiting.open
+    assert groups.join(first).reply.generation == waiting.reply.generation == 3
+
+
 def test_a_join_that_is_sent_again_takes_the_place_of_the_first(groups: Any) -> None:
     first, _ = groups.settle()
     second, waiting = groups.enter()
