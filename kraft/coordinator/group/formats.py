@@ -22,6 +22,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import lru_cache
 from struct import Struct
 from typing import Final, NamedTuple, TypeVar
 
@@ -42,6 +43,7 @@ _OFFSET_VALUE: Final = 3
 _OFFSET_VALUE_WITH_EXPIRY: Final = 1
 _GROUP_VALUE: Final = 3
 _FLEXIBLE_FROM: Final = 4
+_KNOWN_KEYS: Final = 16_384
 
 _INT16 = Struct(">h")
 _INT32 = Struct(">i")
@@ -50,6 +52,8 @@ _INT64_PAIR = Struct(">qq")
 _OFFSET_FRONT = Struct(">hqi")
 _OLD_OFFSET_FRONT = Struct(">hq")
 _TIMEOUTS = Struct(">ii")
+_BARE_OFFSET = Struct(">hqihq")
+_WRITTEN_OFFSET = _INT16.pack(_OFFSET_VALUE)
 _VERSIONED_KEY = _INT16.pack(OFFSET_KEY)
 
 T = TypeVar("T")
@@ -130,8 +134,10 @@ def encode_group_key(group_id: str) -> bytes:
     return _INT16.pack(GROUP_KEY) + plain_string(group_id)
 
 
+@lru_cache(_KNOWN_KEYS)
 def decode_key(key: bytes) -> Key:
-    """What a record is about. Raises KafkaError(CORRUPT_MESSAGE)."""
+    """What a record is about; remembered, since a group commits the same partitions again and again. Raises
+    KafkaError(CORRUPT_MESSAGE)."""
     return _decoded("key", key, _read_key)
 
 
@@ -159,6 +165,11 @@ def encode_offset(committed: CommittedOffset) -> bytes:
 
 def decode_offset(value: bytes, record_offset: int = -1) -> CommittedOffset:
     """A value of version 0 to 4. Raises KafkaError(CORRUPT_MESSAGE)."""
+    if value[:2] == _WRITTEN_OFFSET and len(value) == _BARE_OFFSET.size:
+        # What nearly all of them are: our own version, without metadata.
+        _, offset, leader_epoch, length, committed_ms = _BARE_OFFSET.unpack(value)
+        if length == 0:
+            return CommittedOffset(offset, leader_epoch, "", committed_ms, NO_EXPIRY, record_offset)
     return _decoded("offset", value, lambda reader, version: _read_offset(reader, version, record_offset))
 
 
