@@ -77,6 +77,7 @@ class TxnOffsetCommitHandler:
             message.member_id,
             message.group_instance_id,
             producer=producer,
+            tells_missing_group=False,
         )
         await self._verify(request, message, producer)
         # No await in between: what was verified is written before a marker can come.
