@@ -27,7 +27,7 @@ PLACE = ("orders", 0)
 
 
 class Node:
-    """A broker that coordinates one partition, on a log of two replicas; it hears of every marker it sends."""
+    """A broker that coordinates one partition, on a log of two replicas, and hears of its markers."""
 
     def __init__(self, replica: Any, clock: Any) -> None:
         self.replica = replica
