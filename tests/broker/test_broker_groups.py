@@ -304,3 +304,15 @@ def test_a_join_waits_while_other_connections_go_on(connect: Callable[[], Any], 
     assert told == ErrorCode.REBALANCE_IN_PROGRESS
     assert join(first, group, member_id).generation_id == 2
     assert second.response(ApiKey.JOIN_GROUP, 9, number).generation_id == 2
+
+
+def test_the_internal_topic_is_as_in_kafka(wire: Any, group: str) -> None:
+    answer = wire.call(ApiKey.METADATA, 9, topics=[{"name": "__consumer_offsets"}])
+    (found,) = answer.topics
+    assert (found.is_internal, len(found.partitions)) == (True, 50)
+    assert {len(each.replica_nodes) for each in found.partitions} == {1}, "as many as there are brokers"
+    resources = [{"resource_type": 2, "resource_name": "__consumer_offsets", "configuration_keys": None}]
+    described = wire.call(ApiKey.DESCRIBE_CONFIGS, 4, resources=resources)
+    configs = {each.name: each.value for each in described.results[0].configs}
+    assert configs["cleanup.policy"] == "compact"
+    assert configs["segment.bytes"] == "104857600"
