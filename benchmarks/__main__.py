@@ -46,6 +46,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument(
         "--profile", type=Path, metavar="DIR", help="sample the nodes' stacks into DIR; figures get larger"
     )
+    parser.add_argument("--clock", choices=("cpu", "wall"), default="cpu", help="what profiles count")
     chosen = parser.parse_args()
     if unknown := set(chosen.names) - set(NAMES):
         parser.error(f"unknown: {', '.join(sorted(unknown))}; there are {', '.join(NAMES)}")
@@ -65,7 +66,8 @@ async def run(bench: Bench, names: list[str]) -> list[Figure]:
 def main() -> int:
     """Returns the exit status: 0 also when a bound is missed, since a loaded machine is no failure."""
     chosen = arguments()
-    bench = Bench(chosen.quick, chosen.directory, Profiles(chosen.profile) if chosen.profile else None)
+    profiles = Profiles(chosen.profile, chosen.clock) if chosen.profile else None
+    bench = Bench(chosen.quick, chosen.directory, profiles)
     described, started = machine.describe(), time.monotonic()
     figures = asyncio.run(run(bench, chosen.names or list(NAMES)))
     table = markdown_table(figures) if chosen.markdown else text_table(figures)
