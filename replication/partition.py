@@ -387,11 +387,16 @@ class Partition:
             keep = ours.end_offset
         else:
             keep = min(ours.end_offset, diverging.end_offset)
-        keep = min(keep, self.log.end_offset)
-        self.log.truncate_to(keep)
-        self.high_watermark = min(self.high_watermark, keep)
+        self.log.truncate_to(min(keep, self.log.end_offset))
+        self._was_cut()
 
     def restart_at(self, offset: int) -> None:
         """The leader no longer has what we would fetch next: begin anew at its log start."""
         self.log.reset_to(offset)
         self.high_watermark = offset
+        self._was_cut()
+
+    def _was_cut(self) -> None:
+        # The cut may lie below what was asked for: batches are not divided.
+        self.high_watermark = min(self.high_watermark, self.log.end_offset)
+        self.outbox.was_cut(self)

@@ -98,7 +98,11 @@ class Broker:
             identity.node_id, make_peer, configuration.seconds("broker.session.timeout.ms"), clock.monotonic
         )
         self.replicas = Replicas(
-            identity.node_id, directories, configuration, Outbox(self._outbox_filled), self._fetcher_changed
+            identity.node_id,
+            directories,
+            configuration,
+            Outbox(self._outbox_filled, directories.log_was_cut),
+            self._fetcher_changed,
         )
         self._build(controllers)
 

@@ -52,6 +52,7 @@ class LogDirectories:
         self._recovery_points: dict[tuple[str, int], int] = {}
         self._high_watermarks: dict[tuple[str, int], int] = {}
         self._log_starts: dict[tuple[str, int], int] = {}
+        self._written_points: dict[str, dict[tuple[str, int], int]] = {}
         self._doomed: list[str] = []
         self.clean_epoch = -1
         """The broker epoch of the last process if it ended cleanly in every directory, else -1."""
@@ -71,6 +72,7 @@ class LogDirectories:
                 (self._log_starts, LOG_STARTS),
             ):
                 table.update(read_offsets(self._storage, path, name) or {})
+            self._written_points[path] = read_offsets(self._storage, path, RECOVERY_POINTS) or {}
             for name in self._storage.list(path):
                 if name.endswith(_DELETED):
                     self._doomed.append(f"{path}/{name}")
@@ -157,9 +159,22 @@ class LogDirectories:
         """Remember below what every log is on the disk for good, and where it starts."""
         for path, here in self._by_path(partitions).items():
             points = {(each.topic, each.index): each.log.recovery_point for each in here}
-            write_offsets(self._storage, path, RECOVERY_POINTS, points)
+            self._write_recovery_points(path, points)
             starts = {(each.topic, each.index): each.log.start_offset for each in here}
             write_offsets(self._storage, path, LOG_STARTS, starts)
+
+    def log_was_cut(self, partition: Partition) -> None:
+        """A log is shorter than it was: what is appended in the place of the end was never synced, and a restart must
+        not believe that it was."""
+        path = partition.log.directory.rpartition("/")[0]
+        key = (partition.topic, partition.index)
+        written = self._written_points.get(path, {})
+        if written.get(key, 0) > partition.log.recovery_point:
+            self._write_recovery_points(path, {**written, key: partition.log.recovery_point})
+
+    def _write_recovery_points(self, path: str, points: dict[tuple[str, int], int]) -> None:
+        write_offsets(self._storage, path, RECOVERY_POINTS, points)
+        self._written_points[path] = points
 
     def _by_path(self, partitions: Iterable[Partition]) -> dict[str, list[Partition]]:
         by_path: dict[str, list[Partition]] = {path: [] for path in self.paths}
