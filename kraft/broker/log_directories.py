@@ -164,8 +164,8 @@ class LogDirectories:
             write_offsets(self._storage, path, LOG_STARTS, starts)
 
     def log_was_cut(self, partition: Partition) -> None:
-        """A log is shorter than it was: what is appended in place of its end is not synced, which a restart must
-        know."""
+        """A log is shorter than it was: what is appended in place of its end is not synced, and a restart
+        must know."""
         path = partition.log.directory.rpartition("/")[0]
         key = (partition.topic, partition.index)
         written = self._written_points.get(path, {})
