@@ -29,7 +29,7 @@ def append(prev, prev_term, terms, commit=0, term=9):
 
 
 def as_pysyncobj_would(log, message):
-    """What pysyncobj makes of a message: [(index, term)], the index it asks for next, its commit index's bound."""
+    """What pysyncobj makes of it: the terms by index, the index it asks for next, how far it may commit."""
     entries = {index: term for _, index, term in log[:]}
     prev = message["prevLogIdx"]
     if entries.get(prev) != message["prevLogTerm"]:
@@ -121,7 +121,9 @@ def test_a_mismatch_never_asks_for_what_is_committed():
 
 
 @pytest.mark.parametrize(
-    "message", [append(2, 5, []), append(1, 1, [5]), append(1, 1, [1, 5])], ids=["previous", "first", "second"]
+    "message",
+    [append(2, 5, []), append(1, 1, [5]), append(1, 1, [1, 5])],
+    ids=["previous", "first", "second"],
 )
 def test_a_leader_that_contradicts_what_is_committed_is_refused(message):
     assert isinstance(guard.admit_append(journal_of([1, 1, 1, 1]), 3, message), Refused)

@@ -142,7 +142,12 @@ def test_a_message_of_a_stranger_is_refused(make_cluster):
 def test_a_second_leader_in_a_term_is_refused(make_cluster):
     cluster = make_cluster(3)
     leader = cluster.leader()
-    message = GOOD["append_entries"] | {"term": leader.log.term, "prevLogIdx": 1, "prevLogTerm": 0, "entries": []}
+    message = GOOD["append_entries"] | {
+        "term": leader.log.term,
+        "prevLogIdx": 1,
+        "prevLogTerm": 0,
+        "entries": [],
+    }
     leader.log.receive(1 + leader.node_id % 3, message)
     assert leader.log.counters.refused_messages == 1
     assert leader.log.leading_term is not None
