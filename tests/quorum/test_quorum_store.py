@@ -258,3 +258,20 @@ def test_any_damage_to_a_snapshot_is_noticed(snapshot, data):
         decode(bytes(encoded))
     with pytest.raises(CorruptSnapshotError):
         decode(encode(snapshot)[: data.draw(st.integers(0, len(encoded) - 1))])
+
+
+def test_segments_that_a_snapshot_covers_are_deleted(storage, monkeypatch):
+    monkeypatch.setattr("kraft.quorum.stored._SEGMENT_BYTES", 2000)
+    store, journal = filled(storage)
+    used = []
+    for index in range(4, 400):
+        journal.add(b"\x00" * 100, index, 2)
+        write(store, journal)
+        if index % 20 == 0:
+            store.publish(Snapshot((journal.entry(index - 1), journal.entry(index)), index, b"state"))
+            journal.discard_below(index - 1)
+            write(store, journal)
+            used.append(storage.used)
+    assert used[-1] <= max(used[:3])
+    storage.crash()
+    assert open_store(storage).entries == journal[:]
