@@ -1,7 +1,8 @@
 """One simulated broker: the replication core as it ships, driven by events instead of by asyncio.
 
-`Machine` is what outlives a process: the disk. `BrokerProcess` is one incarnation: it registers, hears of the
-metadata, follows, leads, and dies. What it does between the cores is what `kraft.broker` does, in the same order.
+`Machine` is what outlives a process: the disk. `BrokerProcess` is one incarnation: it registers, hears of
+the metadata, follows, leads, and dies. What it does between the cores is what `kraft.broker` does, in the
+same order.
 """
 
 from __future__ import annotations
@@ -41,6 +42,11 @@ TICK = 0.15
 REGISTER_TIMEOUT = 0.4
 CHECKPOINT_EVERY = 4
 """Ticks between two checkpoints of high watermarks and recovery points."""
+
+
+def _nothing(*args: object) -> None:
+    """For whoever needs no call."""
+    del args
 
 
 class Cluster:
@@ -121,7 +127,7 @@ class Machine:
         down = self.cluster.rng.expovariate(1.0 / self.cluster.mean_down)
         self.cluster.queue.call_at(self.cluster.queue.time() + down, self.start)
         disconnected = BrokerDisconnected(self.broker_id, process.broker_epoch)
-        self.cluster.controller.ask(self.broker_id, disconnected, lambda outcome: None)
+        self.cluster.controller.ask(self.broker_id, disconnected, _nothing)
 
 
 class BrokerProcess:
@@ -142,7 +148,7 @@ class BrokerProcess:
         self._backlog: list[tuple[Callable[..., object], tuple[object, ...]]] | None = None
         clock = SimulatedClock(self.cluster.queue)
         self.directories = LogDirectories(machine.storage, ("data",), clock)
-        self.outbox = Outbox(lambda: None)
+        self.outbox = Outbox(_nothing, self.directories.log_was_cut)
         self.replicas = Replicas(
             self.broker_id, self.directories, self.cluster.settings, self.outbox, self._fetcher_changed
         )

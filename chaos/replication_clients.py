@@ -19,8 +19,8 @@ REQUEST_TIMEOUT = 0.6
 """What a producer gives its request on the broker; it waits a little longer itself."""
 BACKOFF = 0.05
 WINDOW = 3
-"""Batches in flight; one until the first is acknowledged, since a broker that does not know a producer takes any
-sequence from it."""
+"""Batches in flight; one until the first is acknowledged, since a broker that does not know a producer takes
+any sequence from it."""
 SMALL_SEGMENT = 100_000
 MAX_READ = 2000
 
@@ -56,7 +56,7 @@ def produce(
     now = process.now
     try:
         partition = process.replicas.find(TOPIC, index)
-        appended = partition.append(bytearray(batch), acks, now, WALL_MS)
+        appended = partition.append(memoryview(bytearray(batch)), acks, now, WALL_MS)
     except KafkaError as error:
         answer(Produced(error.code, -1))
         return
@@ -71,7 +71,8 @@ def produce(
 
 
 class Producer:
-    """Writes `total` batches to one partition, with acks=all as an idempotent producer, else without a sequence."""
+    """Writes `total` batches to one partition: with acks=all as an idempotent producer, else without a
+    sequence."""
 
     def __init__(self, cluster: Cluster, client_id: int, index: int, acks: int, total: int) -> None:
         self._cluster = cluster

@@ -1,8 +1,8 @@
 """What must hold after every event of a replication history.
 
-The truth about a partition is what any leader ever called committed: it only grows. Every batch is known by (base
-offset, leader epoch): where two logs share one they agree on everything before (log matching), so that a log has the
-whole truth if it has the truth's last batch.
+The truth about a partition is what any leader ever called committed: it only grows. Every batch is known by
+(base offset, leader epoch): where two logs share one they agree on everything before (log matching), so that
+a log has the whole truth if it has the truth's last batch.
 """
 
 from __future__ import annotations
@@ -277,7 +277,7 @@ class ReplicationInvariants:
         self, broker_id: int, partition: Partition, shadow: Shadow, truth: Truth
     ) -> None:
         end = partition.high_watermark
-        if end == shadow.high_watermark or end == 0:
+        if end in (shadow.high_watermark, 0):
             return
         batch = shadow.ending_at(end)
         if end > truth.end or batch is None or batch != truth.batches[truth.holding(end - 1)]:

@@ -4,9 +4,10 @@
     python -m chaos.replication_simulation --histories 10000 --jobs 2
     python -m chaos.replication_simulation --mutant no-maximal-isr --histories 500
 
-Brokers die with and without their power, pause, leave and come back; messages get lost or come late, links are cut in
-one direction or both; controllers take over. Idempotent producers write meanwhile, consumers read. After a while
-everything is mended, and every log has to become the same, with everything that was acknowledged in it.
+Brokers die with and without their power, pause, leave and come back; messages get lost or come late, links
+are cut in one direction or both; controllers take over. Idempotent producers write meanwhile, consumers read.
+After a while everything is mended, and every log has to become the same, with everything that was
+acknowledged in it.
 """
 
 from __future__ import annotations
@@ -27,7 +28,6 @@ from chaos.replication_mutants import MUTANTS
 from chaos.replication_world import (
     CONTROLLER,
     FIRST_CLIENT,
-    TOPIC,
     ControllerNode,
     Links,
     Shape,
@@ -134,7 +134,7 @@ class History:
             self._cluster.machines[broker_id] = Machine(broker_id, self._cluster)
         controller.on_image = self.invariants.image_changed
         self._mourning = False
-        """A power cut took what only min.insync.replicas - 1 may take: nobody else may die until all is whole."""
+        """A power cut took all that min.insync.replicas - 1 may take: nobody else dies until all is whole."""
         self._producers: list[Producer] = []
         self._consumers: list[Consumer] = []
 
@@ -201,8 +201,9 @@ class History:
                 client += 1
             self._consumers.append(Consumer(self._cluster, client, index))
             client += 1
-        for each in (*self._producers, *self._consumers):
-            self._queue.call_at(self._queue.time() + self._rng.random(), each.begin)
+        begins = [each.begin for each in self._producers] + [each.begin for each in self._consumers]
+        for begin in begins:
+            self._queue.call_at(self._queue.time() + self._rng.random(), begin)
 
     # Faults.
 
@@ -214,24 +215,35 @@ class History:
         victims = up if self._rng.random() < self._climate.together else [self._rng.choice(up)]
         if power and not self._shape.flush:
             victims = victims[:1]
-            power = self._mourning = self._may_lose_power()
+            power = self._mourning = self._may_lose_power(victims[0])
         for machine in victims:
             machine.crash(power_lost=power)
 
     def _must_spare(self) -> bool:
-        if self._mourning and self._is_whole():
+        if self._mourning and self._all_registered() and self._all_in_sync():
             self._mourning = False
         return self._mourning
 
-    def _may_lose_power(self) -> bool:
-        """Whether min.insync.replicas - 1 is one at least, and everybody has everything."""
-        return self._shape.min_isr > 1 and self._is_whole()
+    def _may_lose_power(self, victim: Machine) -> bool:
+        """Whether min.insync.replicas - 1 is one at least, and the victim is not the only one to miss
+        something."""
+        image = self._cluster.controller.image
+        needed = any(
+            victim.broker_id in (*entry.partition.isr, *entry.partition.elr)
+            for entry in image.topics.partitions()
+        )
+        return self._shape.min_isr > 1 and self._all_registered() and (not needed or self._all_in_sync())
 
-    def _is_whole(self) -> bool:
+    def _all_in_sync(self) -> bool:
         image = self._cluster.controller.image
         return all(
             len(entry.partition.isr) == len(entry.partition.replicas) for entry in image.topics.partitions()
-        ) and all(
+        )
+
+    def _all_registered(self) -> bool:
+        """Whether a process runs on every machine, and the controller knows that one."""
+        image = self._cluster.controller.image
+        return all(
             machine.process is not None
             and image.brokers[machine.broker_id].incarnation == machine.process.incarnation
             for machine in self._machines

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 from uuid import UUID
 
 from kafkawire.errors import ErrorCode, KafkaError
+from logstore.storage import Syncable
 from metadata.controller.commands import (
     AlterPartition,
     AlterPartitionItem,
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 ISR_TIMEOUT = 0.6
 ISR_RETRY = 0.05
-SYNC_TAKES = 0.01
+SYNC_TAKES = 0.1
 
 Changes = list[tuple[Partition, IsrChange]]
 
@@ -114,12 +115,12 @@ class Syncs:
         outbox.unsynced.clear()
         self._busy = True
         ends = {partition: partition.log.end_offset for partition in partitions}
-        for partition in partitions:
-            for file in partition.log.files_to_sync():
-                file.sync()
-        takes = SYNC_TAKES * self._process.cluster.rng.random()
-        self._process.later(takes, self._synced, ends)
+        files = [file for partition in partitions for file in partition.log.files_to_sync()]
+        takes = SYNC_TAKES * self._process.cluster.rng.random() ** 2
+        self._process.later(takes, self._synced, ends, files)
 
-    def _synced(self, ends: dict[Partition, int]) -> None:
+    def _synced(self, ends: dict[Partition, int], files: list[Syncable]) -> None:
+        for file in files:
+            file.sync()
         self._busy = False
         self._process.fetchers_synced(self._process.replicas.synced(ends, self._process.now))

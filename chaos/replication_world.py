@@ -1,7 +1,7 @@
-"""What the brokers of a simulated cluster share: time, chance, a network, a controller, and a trace of it all.
+"""What the brokers of a simulated cluster share: time, chance, a network, a controller, a trace of it all.
 
-The metadata log is taken to be perfect: what the controller decides is committed. Each broker hears of it later, in
-order, several images at once or one by one.
+The metadata log is taken to be perfect: what the controller decides is committed. Each broker hears of it
+later, in order, several images at once or one by one.
 """
 
 from __future__ import annotations
@@ -45,7 +45,8 @@ WALL_MS = 1_700_000_000_000
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """The cluster of one history: how many brokers, what its topic is like, how fast its network is (seconds)."""
+    """The cluster of one history: how many brokers, what its topic is like, how fast its network is
+    (seconds)."""
 
     brokers: int
     replicas: int
@@ -143,6 +144,11 @@ class Links:
             deliver(*args)
 
 
+def _nothing(*args: object) -> None:
+    """For whoever need not be told."""
+    del args
+
+
 class Subscriber(Protocol):
     """A broker process as the metadata reaches it."""
 
@@ -165,7 +171,7 @@ class ControllerNode:
         self._rng = rng
         self._links = links
         self._shape = shape
-        self.on_image: Callable[[MetadataImage, MetadataImage], object] = lambda old, new: None
+        self.on_image: Callable[[MetadataImage, MetadataImage], object] = _nothing
         config = ControllerConfig("cluster", session_timeout=SESSION_TIMEOUT, leader_balance_interval=2.0)
         self._controller = InstantController(config, rng, queue.time(), self._changed)
         self._images: list[MetadataImage] = [self._controller.image]
@@ -190,7 +196,7 @@ class ControllerNode:
 
     def tell(self, command: Command) -> None:
         """Let the controller decide on something at once; a refusal is nothing."""
-        self._decide(CONTROLLER, command, lambda outcome: None)
+        self._decide(CONTROLLER, command, _nothing)
 
     def tick(self) -> None:
         self._controller.tick(self._queue.time(), WALL_MS)
