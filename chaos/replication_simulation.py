@@ -15,7 +15,7 @@ from __future__ import annotations
 import argparse
 import random
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -357,6 +357,20 @@ def find_violation(mutant: str, first: int, count: int) -> HistoryResult | None:
     return None
 
 
+def _run_all(first: int, count: int, jobs: int) -> Iterator[HistoryResult]:
+    """Those that failed, in chunks of seeds that as many processes as there are jobs share."""
+    end = first + count
+    chunk = max(1, min(100, count // jobs))
+    chunks = [(start, min(chunk, end - start)) for start in range(first, end, chunk)]
+    if jobs == 1:
+        for each in chunks:
+            yield from run_histories(*each)
+        return
+    with ProcessPoolExecutor(jobs) as pool:
+        for results in pool.map(run_histories, *zip(*chunks, strict=True)):
+            yield from results
+
+
 def main(arguments: list[str] | None = None) -> int:
     """The command; its exit status is 1 if a history failed, or if a mutant was not found."""
     parser = argparse.ArgumentParser(prog="python -m chaos.replication_simulation", description=__doc__)
@@ -374,20 +388,10 @@ def main(arguments: list[str] | None = None) -> int:
         print(run_history(options.seed, printed=True))
         return 0
     failed = 0
-    end = options.seed + options.histories
-    chunk = max(1, min(100, options.histories // options.jobs))
-    with ProcessPoolExecutor(options.jobs) as pool:
-        runs = [
-            pool.submit(run_histories, start, min(chunk, end - start))
-            for start in range(options.seed, end, chunk)
-        ]
-        for run in runs:
-            for result in run.result():
-                failed += 1
-                print(
-                    f"{result}\n  python -m chaos.replication_simulation --seed {result.seed} --trace",
-                    flush=True,
-                )
+    for result in _run_all(options.seed, options.histories, options.jobs):
+        failed += 1
+        replay = f"python -m chaos.replication_simulation --seed {result.seed} --trace"
+        print(f"{result}\n  {replay}", flush=True)
     print(f"{options.histories} histories, {failed} failed")
     return 1 if failed else 0
 
