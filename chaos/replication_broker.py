@@ -261,6 +261,7 @@ class BrokerProcess:
             for file in partition.log.files_to_sync():
                 file.sync()
             self.replicas.synced({partition: end}, self.now)
+        self.cluster.invariants.observe(self)
         self.directories.close(self.replicas, self.broker_epoch)
         self.machine.stopped(self)
 
