@@ -11,6 +11,7 @@ import asyncio
 import importlib
 import inspect
 import json
+import os
 import sys
 import time
 from pathlib import Path
@@ -66,6 +67,8 @@ async def run(bench: Bench, names: list[str]) -> list[Figure]:
 def main() -> int:
     """Returns the exit status: 0 also when a bound is missed, since a loaded machine is no failure."""
     chosen = arguments()
+    # An installed node finds its bytecode; compiling itself at each start is not what a start costs.
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     profiles = Profiles(chosen.profile, chosen.clock) if chosen.profile else None
     bench = Bench(chosen.quick, chosen.directory, profiles)
     described, started = machine.describe(), time.monotonic()

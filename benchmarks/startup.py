@@ -43,13 +43,16 @@ async def measure(bench: Bench) -> Sequence[Figure]:
 
 
 def _imports(rounds: int) -> float:
-    """The median seconds that a process lives which does nothing but import a node's modules."""
+    """The median seconds that a process lives which does nothing but import a node's modules.
+
+    The first one is not counted: it may have to compile them.
+    """
     taken = []
-    for _ in range(rounds):
+    for _ in range(rounds + 1):
         started = time.perf_counter()
         subprocess.run((sys.executable, "-c", "import kraft.node"), check=True)
         taken.append(time.perf_counter() - started)
-    return statistics.median(taken)
+    return statistics.median(taken[1:])
 
 
 async def _starts(bench: Bench, nodes: int, name: str, bound: float) -> list[Figure]:
