@@ -229,7 +229,7 @@ class History:
         something."""
         image = self._cluster.controller.image
         needed = any(
-            victim.broker_id in (*entry.partition.isr, *entry.partition.elr)
+            victim.broker_id in (*entry.partition.isr, *entry.partition.elr) or not entry.partition.has_leader
             for entry in image.topics.partitions()
         )
         return self._shape.min_isr > 1 and self._all_registered() and (not needed or self._all_in_sync())
@@ -279,7 +279,7 @@ class History:
             machine.process.enter(machine.process.leave, patience)
 
     def _reconfigure(self) -> None:
-        if self._shape.flush or self._climate.power < 0.5:
+        if self._shape.flush or self._shape.min_isr == 1:
             # Else what a power cut may take would depend on when each broker heard of it.
             value = self._rng.randint(1, self._shape.replicas)
             self.trace.note("min.insync.replicas", value)
