@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
+import cbor2
 import pytest
 
 from kafkawire.batch_builder import build_batch
@@ -55,6 +56,10 @@ from replication.settings import ReplicationSettings
 
 WALL_MS = 1_700_000_000_000
 LAG = 10.0
+
+
+def _through_cbor(value: Any) -> Any:
+    return cbor2.loads(cbor2.dumps(value))
 
 
 class Waiter:
@@ -280,7 +285,7 @@ class Bench:
         """The follower's next request, as the leader takes and answers it; the answer is not delivered."""
         asking, asked = self.brokers[follower], self.brokers[leader]
         request = asking.replicas.fetchers[leader].next_request(asking.epoch, self.now, 500, max_bytes)
-        return self.serve(leader, ReplicaFetch.from_wire(request.to_wire()), asked)
+        return self.serve(leader, ReplicaFetch.from_wire(_through_cbor(request.to_wire())), asked)
 
     def serve(self, leader: int, request: ReplicaFetch, asked: Broker | None = None) -> Exchange:
         asked = asked or self.brokers[leader]
@@ -293,7 +298,7 @@ class Bench:
 
     def deliver(self, follower: int, leader: int, exchange: Exchange) -> None:
         assert exchange.reply is not None
-        reply = ReplicaFetchReply.from_wire(exchange.reply.to_wire())
+        reply = ReplicaFetchReply.from_wire(_through_cbor(exchange.reply.to_wire()))
         self.brokers[follower].replicas.fetchers[leader].apply(reply, memoryview(exchange.content), self.now)
 
     def fetch(self, follower: int, leader: int, times: int = 1, max_bytes: int = 1 << 20) -> Exchange:
