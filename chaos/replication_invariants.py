@@ -14,9 +14,10 @@ from chaos.replication_world import TOPIC, Trace
 from kafkawire.batch_header import BatchHeader, headers
 from metadata.image import MetadataImage, PartitionImage
 from metadata.invariants import image_violations, step_violations
+from replication.client_read import ClientRead
 from replication.fetch_messages import Key
 from replication.leader import Leader
-from replication.partition import ClientRead, Partition
+from replication.partition import Partition
 
 if TYPE_CHECKING:
     from chaos.replication_broker import BrokerProcess, Cluster

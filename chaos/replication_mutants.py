@@ -5,7 +5,7 @@ A mutant replaces functions of the cores for a while; the product has no switch 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -14,7 +14,7 @@ from kafkawire.errors import ErrorCode, KafkaError
 from logstore.log import EpochEnd
 from metadata.image import PartitionImage
 from replication.follower import Follower
-from replication.isr import IsrChange, PendingExpand, PendingShrink
+from replication.isr import CommittedIsr, IsrChange, PendingExpand, PendingShrink
 from replication.leader import BrokerEpochs, FollowerProgress, Leader
 from replication.partition import Partition
 from replication.settings import ReplicationSettings
@@ -44,7 +44,7 @@ class Mutant:
 
 _update = Partition.update
 _fetched_by = Partition.fetched_by
-_is_under_min_isr = Partition._is_under_min_isr
+_configure = Partition.configure
 
 
 def _truncate_to_high_watermark(
@@ -176,12 +176,21 @@ def _latest_offset_at_once(self: Partition, *, read_committed: bool, claimed_epo
     return self.high_watermark
 
 
-_SETTINGS_FIRST: Callable[..., None] = Partition.configure
+def _take_any_answer(
+    self: Partition, change: IsrChange, isr: frozenset[int], partition_epoch: int, now: float
+) -> None:
+    leader = self.role
+    if not isinstance(leader, Leader) or leader.epoch != change.leader_epoch:
+        return
+    if partition_epoch > leader.isr.committed.partition_epoch:
+        leader.isr = CommittedIsr(isr, partition_epoch)
+        self.partition_epoch = max(self.partition_epoch, partition_epoch)
+        self._advance(leader, now)
 
 
 def _keep_settings(self: Partition, settings: ReplicationSettings) -> None:
     if settings.min_insync_replicas <= self.settings.min_insync_replicas:
-        _SETTINGS_FIRST(self, settings)
+        _configure(self, settings)
 
 
 MUTANTS: Mapping[str, Mutant] = {
@@ -241,6 +250,10 @@ MUTANTS: Mapping[str, Mutant] = {
     "latest-offset-at-once": Mutant(
         "a new leader tells its high watermark before it has caught up (KIP-207)",
         ((Partition, "latest_offset", _latest_offset_at_once),),
+    ),
+    "shrink-before-metadata": Mutant(
+        "a smaller ISR counts before the min.insync.replicas by which it was judged is known (KIP-966)",
+        ((Partition, "isr_changed", _take_any_answer),),
     ),
     "deaf-to-min-isr": Mutant(
         "a leader does not hear that min.insync.replicas was raised (KIP-966)",

@@ -7,11 +7,10 @@ in the log, in `Outbox` (what the shell has to do) and through `Acknowledgement`
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from kafkawire.errors import ErrorCode, KafkaError
 from logstore.log import EMPTY_SLICE, Append, EpochEnd, Log, LogSlice
 from metadata.image import PartitionImage
+from replication.client_read import ClientRead
 from replication.follower import Follower, Offline
 from replication.isr import CommittedIsr, IsrChange, PendingExpand, PendingShrink
 from replication.leader import BrokerEpochs, Leader
@@ -21,16 +20,6 @@ from replication.waiting import Acknowledgement, Acknowledgements, Watcher
 
 RETRY_ISR_AFTER = 0.5
 """Seconds before a leader asks again for an ISR change that the controller refused or did not make."""
-
-
-class ClientRead(NamedTuple):
-    """What a consumer may see: `records` ends below the high watermark or the last stable offset."""
-
-    records: LogSlice
-    high_watermark: int
-    last_stable_offset: int
-    log_start_offset: int
-    aborted: list[tuple[int, int]] | None
 
 
 class Partition:

@@ -15,10 +15,11 @@ from chaos.replication_simulation import find_violation, run_histories, run_hist
 CHUNK = 50
 
 FIRST_SEEDS = {
-    "no-broker-epoch-check": 220,
+    "no-broker-epoch-check": 340,
     "acknowledge-before-sync": 260,
-    "lost-answer-is-a-refusal": 830,
+    "lost-answer-is-a-refusal": 2420,
     "deaf-to-min-isr": 30,
+    "shrink-before-metadata": 3630,
 }
 """Where to begin to look for a mutant that few histories betray."""
 
