@@ -121,14 +121,6 @@ def _without_epochs(
     return tuple((broker, -1) for broker in sorted(pending.proposed))
 
 
-def _members_as_they_are_now(
-    self: Leader, pending: PendingExpand | PendingShrink, local_broker_epoch: int
-) -> tuple[tuple[int, int], ...]:
-    epochs = {broker: follower.broker_epoch for broker, follower in self.followers.items()}
-    epochs[self.local_id] = local_broker_epoch
-    return tuple((broker, epochs[broker]) for broker in sorted(pending.proposed))
-
-
 def _leader_end(self: Leader, local_end: int, now: float, lag: float) -> int:
     del self, now, lag
     return local_end
@@ -224,10 +216,6 @@ MUTANTS: Mapping[str, Mutant] = {
             (Leader, "proposes_to_add", _add_if_eligible),
             (Leader, "members_with_epochs", _without_epochs),
         ),
-    ),
-    "expansion-by-another-incarnation": Mutant(
-        "a proposal names the process that fetched last, not the one that caught up (KIP-903)",
-        ((Leader, "members_with_epochs", _members_as_they_are_now),),
     ),
     "acknowledge-before-isr": Mutant(
         "the high watermark is the leader's log end", ((Leader, "committed_end", _leader_end),)
