@@ -162,3 +162,61 @@ async def test_a_killed_leader_is_replaced_within_a_second(
     await load.stop()
     verdict = await load.verdict()
     assert verdict.kept_its_word, verdict
+
+
+async def test_the_wrong_broker_names_the_right_one(world: Any) -> None:
+    """KIP-951: so that the client need not ask for metadata first."""
+    topic = await world.create_topic(1)
+    leader = await world.leader(topic)
+    partition = (await world.topic(topic)).partitions[0]
+    batch = build_batch([(0, b"k", b"v")])
+    for other in {1, 2, 3} - {leader}:
+        refused = await world.client.call(other, ApiKey.PRODUCE, produce_request(topic, batch), 5.0)
+        result = refused.responses[0].partition_responses[0]
+        assert result.error_code == ErrorCode.NOT_LEADER_OR_FOLLOWER
+        assert (result.current_leader.leader_id, result.current_leader.leader_epoch) == (
+            leader,
+            partition.leader_epoch,
+        )
+        (endpoint,) = refused.node_endpoints
+        assert (endpoint.node_id, endpoint.port) == (leader, world.client.brokers[leader].port)
+
+
+async def test_a_consumer_of_an_older_epoch_is_fenced(world: Any) -> None:
+    topic = await world.create_topic(1)
+    await produce(world, topic, build_batch([(0, b"k", b"v")]))
+    old = (await world.topic(topic)).partitions[0]
+    await world.faults.kill(old.leader)
+    await world.until_led_by_another(topic, old.leader)
+    new = (await world.topic(topic)).partitions[0]
+    assert new.leader_epoch > old.leader_epoch
+    request = messages.request_class(ApiKey.FETCH)
+
+    async def fetch(epoch: int) -> Any:
+        part = request.FetchTopic.FetchPartition(
+            partition=0,
+            current_leader_epoch=epoch,
+            fetch_offset=0,
+            last_fetched_epoch=-1,
+            log_start_offset=-1,
+            partition_max_bytes=1000,
+        )
+        asked = request(
+            replica_id=-1,
+            max_wait_ms=0,
+            min_bytes=1,
+            max_bytes=1000,
+            session_id=0,
+            session_epoch=-1,
+            topics=[request.FetchTopic(topic=topic, partitions=[part])],
+            forgotten_topics_data=[],
+            rack_id="",
+        )
+        response = await world.client.call(new.leader, ApiKey.FETCH, asked, 5.0)
+        return response.responses[0].partitions[0]
+
+    fenced = await fetch(old.leader_epoch)
+    assert fenced.error_code == ErrorCode.FENCED_LEADER_EPOCH
+    assert fenced.current_leader.leader_epoch == new.leader_epoch
+    assert (await fetch(new.leader_epoch + 1)).error_code == ErrorCode.UNKNOWN_LEADER_EPOCH
+    assert (await fetch(new.leader_epoch)).error_code == ErrorCode.NONE
