@@ -90,7 +90,8 @@ class Durability:
 
     async def _sync(self, partitions: Iterable[Partition]) -> None:
         ends = {partition: partition.log.end_offset for partition in partitions}
-        files = [file for partition in ends for file in partition.log.files_to_sync()]
+        files = self._directories.new_names()
+        files += [file for partition in ends for file in partition.log.files_to_sync()]
         began = self._clock.monotonic()
         await asyncio.to_thread(_sync_all, files)
         ended = self._clock.monotonic()
@@ -129,7 +130,8 @@ class Durability:
                 )
             partition.log.delete_expired_files(now_ms)
             await asyncio.sleep(0)
-        await asyncio.to_thread(self._directories.remove_deleted)
+        async with self._one_at_a_time:
+            await asyncio.to_thread(self._directories.remove_deleted)
 
 
 def _sync_all(files: Iterable[Syncable]) -> None:

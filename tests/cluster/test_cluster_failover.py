@@ -63,9 +63,6 @@ async def test_sigterm_moves_leaderships_first(world: Any, start_load: Callable[
     assert verdict.read == verdict.sent == verdict.acknowledged
 
 
-@pytest.mark.xfail(
-    run=False, reason="a node dies when it answers a ping on a link that is closing (kraft.transport)"
-)
 async def test_a_paused_leader_is_replaced_and_fenced(world: Any, start_load: Callable[..., Any]) -> None:
     topic = await world.create_topic(3)
     load = start_load(topic, 3)
