@@ -105,7 +105,7 @@ class ControllerService:
         """See `MetadataLogListener`."""
         before = self.image
         self._loader.on_committed(batch)
-        if before.brokers is not self.image.brokers:
+        if before.brokers is not self.image.brokers and self.leadership.leader_id is not None:
             self._announce(before)
         self._batches.append(batch)
         self._tell()
