@@ -108,6 +108,9 @@ class LogDirectories:
             known: dict[tuple[str, int], int] = {}
         else:
             known = self._recovery_points
+            if not self._clean:
+                # The process that made it may have been killed before it synced the name.
+                self._fresh.append(f"{parent}/{name}")
         log = Log.open(
             self._storage,
             f"{parent}/{name}",

@@ -105,6 +105,20 @@ def test_the_recovery_point_on_disk_follows_a_cut_at_once() -> None:
     assert read_offsets(storage, ROOT, RECOVERY_POINTS) == {("orders", 0): 2}
 
 
+def test_a_power_cut_after_a_kill_leaves_what_was_synced_in_between() -> None:
+    """Seed 265 of the replication's simulation: the name of the directory was nobody's to sync any more."""
+    storage = storage_with_root()
+    append(opened(directories(storage)), 2)
+    storage.kill()
+    place = directories(storage)
+    log = opened(place)
+    for name in place.new_names():
+        name.sync()
+    sync(log)
+    storage.crash()
+    assert opened(directories(storage)).end_offset == 2
+
+
 def test_names_of_new_logs_are_synced_once() -> None:
     storage = storage_with_root()
     place = directories(storage)
