@@ -256,6 +256,8 @@ class BrokerProcess:
             self.later(patience, self._stop)
 
     def _stop(self) -> None:
+        for name in self.directories.new_names():
+            name.sync()
         for partition in self.replicas:
             end = partition.log.end_offset
             for file in partition.log.files_to_sync():

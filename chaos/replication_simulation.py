@@ -36,7 +36,7 @@ from chaos.replication_world import (
 )
 from replication.leader import Leader
 
-CALM_BOUND = 12.0
+CALM_BOUND = 20.0
 """Seconds, virtual, in which a mended cluster has to converge."""
 MAX_EVENTS = 100_000
 
@@ -72,7 +72,7 @@ def draw_climate(rng: random.Random) -> Climate:
         length=rng.uniform(2.0, 5.0),
         crash=every(0.3, 3.0, 0.2),
         power=rng.random(),
-        together=rng.choice((0.0, 0.0, 0.2)),
+        together=rng.choice((0.0, 0.2, 0.4)),
         down=rng.uniform(0.05, 1.0),
         cut=every(0.2, 2.0, 0.3),
         cut_for=rng.uniform(0.05, 2.0),
@@ -97,7 +97,7 @@ def draw_shape(rng: random.Random) -> Shape:
         flush=rng.random() < 0.25,
         lag=rng.choice((0.4, 0.8, 1.5)),
         latency=rng.choice((0.001, 0.005, 0.02)),
-        loss=rng.choice((0.0, 0.0, 0.01, 0.05)),
+        loss=rng.choice((0.0, 0.0, 0.02, 0.1)),
         segment_bytes=rng.choice((300, 1 << 20)),
         fetch_bytes=rng.choice((100, 1 << 20)),
     )

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 ISR_TIMEOUT = 0.6
 ISR_RETRY = 0.05
-SYNC_TAKES = 0.1
+SYNC_TAKES = 0.3
 
 Changes = list[tuple[Partition, IsrChange]]
 
@@ -115,8 +115,10 @@ class Syncs:
         outbox.unsynced.clear()
         self._busy = True
         ends = {partition: partition.log.end_offset for partition in partitions}
-        files = [file for partition in partitions for file in partition.log.files_to_sync()]
-        takes = SYNC_TAKES * self._process.cluster.rng.random() ** 2
+        files = self._process.directories.new_names()
+        files += [file for partition in partitions for file in partition.log.files_to_sync()]
+        longest = SYNC_TAKES if self._process.cluster.links.rough else SYNC_TAKES / 30
+        takes = longest * self._process.cluster.rng.random() ** 2
         self._process.later(takes, self._synced, ends, files)
 
     def _synced(self, ends: dict[Partition, int], files: list[Syncable]) -> None:

@@ -109,6 +109,11 @@ class Links:
         self._cuts.clear()
         self._loss = self._slow = 0.0
 
+    @property
+    def rough(self) -> bool:
+        """Whether messages may be slow or get lost."""
+        return self._slow > 0
+
     def passes(self, source: int, target: int) -> bool:
         return (source, target) not in self._cuts
 
@@ -183,8 +188,11 @@ class ControllerNode:
         return self._controller.image
 
     def ask(self, sender: int, command: Command, answered: Answered) -> None:
-        """Send a command over the network; its answer comes back the same way."""
-        self._links.send(sender, CONTROLLER, self._decide, sender, command, answered)
+        """Send a command over the network; its answer comes back the same way. Commands of one broker, which
+        has one link to the controller, keep their order."""
+        self._links.send(
+            sender, CONTROLLER, self._decide, sender, command, answered, lane=(sender, CONTROLLER)
+        )
 
     def _decide(self, sender: int, command: Command, answered: Answered) -> None:
         outcome: Reply | KafkaError
@@ -240,7 +248,13 @@ class ControllerNode:
         self._images.append(new)
         self.on_image(old, new)
         for process in self._fed:
-            self._feed_later(process, self._links.delay())
+            self._feed_later(process, self._feed_delay())
+
+    def _feed_delay(self) -> float:
+        """Metadata lags now and then, so that other messages outrun it."""
+        if self._links.rough and self._rng.random() < 0.1:
+            return 1.5 * self._rng.random()
+        return self._links.delay()
 
     def _feed_later(self, process: Subscriber, delay: float) -> None:
         if process not in self._feeding:
@@ -264,7 +278,7 @@ class ControllerNode:
         self._fed[process] = number
         process.image_arrived(self._images[number])
         if number < last:
-            self._feed_later(process, self._links.delay())
+            self._feed_later(process, self._feed_delay())
 
 
 @dataclass(slots=True)

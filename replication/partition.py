@@ -279,9 +279,10 @@ class Partition:
     def isr_change_refused(self, change: IsrChange, error: ErrorCode, now: float) -> None:
         """The controller refused `change`.
 
-        INELIGIBLE_REPLICA alone says that it was not made: fall back to what is committed, and ask again
-        later. After any other error an earlier request, whose answer was lost, may have made it, so the
-        change stays pending until the metadata tells (Kafka's `Partition.handleAlterPartitionError`).
+        INELIGIBLE_REPLICA alone says that it was not made, since the controller hears one broker's requests
+        in their order: fall back to what is committed, and ask again later. After any other error an earlier
+        request, whose answer was lost, may have made it, so the change stays pending until the metadata
+        tells (Kafka's `Partition.handleAlterPartitionError`).
         """
         leader = self.role
         if error is not ErrorCode.INELIGIBLE_REPLICA:

@@ -15,11 +15,10 @@ from chaos.replication_simulation import find_violation, run_histories, run_hist
 CHUNK = 50
 
 FIRST_SEEDS = {
-    "no-broker-epoch-check": 340,
-    "acknowledge-before-sync": 260,
-    "lost-answer-is-a-refusal": 2420,
-    "deaf-to-min-isr": 30,
-    "shrink-before-metadata": 3630,
+    "lost-answer-is-a-refusal": 40,
+    "no-broker-epoch-check": 85,
+    "acknowledge-before-sync": 95,
+    "shrink-before-metadata": 1070,
 }
 """Where to begin to look for a mutant that few histories betray."""
 
@@ -53,7 +52,7 @@ def test_one_seed_is_one_history_whatever_the_hash_seed() -> None:
 @pytest.mark.parametrize("mutant", sorted(MUTANTS))
 def test_the_simulation_notices_a_missing_rule(mutant: str) -> None:
     """Each rule of replication, taken away, breaks an invariant within few histories."""
-    assert find_violation(mutant, FIRST_SEEDS.get(mutant, 0), 80) is not None
+    assert find_violation(mutant, FIRST_SEEDS.get(mutant, 0), 150) is not None
 
 
 def test_a_mutant_is_gone_afterwards() -> None:
