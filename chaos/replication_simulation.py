@@ -13,16 +13,17 @@ acknowledged in it.
 from __future__ import annotations
 
 import argparse
+import logging
 import random
 import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
 from typing import NamedTuple
 
 from chaos.loop import EventQueue
 from chaos.replication_broker import Cluster, Machine
 from chaos.replication_clients import ALL, LEADER_ONLY, Consumer, Producer
+from chaos.replication_climate import draw_climate, draw_shape
 from chaos.replication_invariants import ReplicationInvariants, ViolationError
 from chaos.replication_mutants import MUTANTS
 from chaos.replication_world import (
@@ -30,7 +31,6 @@ from chaos.replication_world import (
     FIRST_CLIENT,
     ControllerNode,
     Links,
-    Shape,
     SimulatedSettings,
     Trace,
 )
@@ -39,68 +39,6 @@ from replication.leader import Leader
 CALM_BOUND = 20.0
 """Seconds, virtual, in which a mended cluster has to converge."""
 MAX_EVENTS = 100_000
-
-
-@dataclass(frozen=True, slots=True)
-class Climate:
-    """How rough a history is: mean seconds between events of a kind (None: never), and how long they last."""
-
-    length: float
-    crash: float | None
-    power: float
-    """Of the crashes, the part that takes unsynced bytes along."""
-    together: float
-    """Of the crashes, the part that hits every broker."""
-    down: float
-    cut: float | None
-    cut_for: float
-    pause: float | None
-    pause_for: float
-    leave: float | None
-    take_over: float | None
-    reconfigure: float | None
-    elect: float | None
-
-
-def draw_climate(rng: random.Random) -> Climate:
-    """No two histories are alike: some faults are missing, others come in swarms."""
-
-    def every(low: float, high: float, never: float) -> float | None:
-        return None if rng.random() < never else rng.uniform(low, high)
-
-    return Climate(
-        length=rng.uniform(2.0, 5.0),
-        crash=every(0.3, 3.0, 0.2),
-        power=rng.random(),
-        together=rng.choice((0.0, 0.2, 0.4)),
-        down=rng.uniform(0.05, 1.0),
-        cut=every(0.2, 2.0, 0.3),
-        cut_for=rng.uniform(0.05, 2.0),
-        pause=every(0.4, 3.0, 0.4),
-        pause_for=rng.uniform(0.1, 2.0),
-        leave=every(0.5, 4.0, 0.6),
-        take_over=every(0.5, 4.0, 0.6),
-        reconfigure=every(0.4, 3.0, 0.7),
-        elect=every(0.2, 2.0, 0.6),
-    )
-
-
-def draw_shape(rng: random.Random) -> Shape:
-    """What the cluster is like."""
-    brokers = rng.choice((3, 3, 3, 4, 5))
-    replicas = min(brokers, rng.choice((2, 3, 3, 3, 4)))
-    return Shape(
-        brokers=brokers,
-        replicas=replicas,
-        partitions=rng.choice((1, 1, 2)),
-        min_isr=rng.randint(1, replicas),
-        flush=rng.random() < 0.25,
-        lag=rng.choice((0.4, 0.8, 1.5)),
-        latency=rng.choice((0.001, 0.005, 0.02)),
-        loss=rng.choice((0.0, 0.0, 0.02, 0.1)),
-        segment_bytes=rng.choice((300, 1 << 20)),
-        fetch_bytes=rng.choice((100, 1 << 20)),
-    )
 
 
 class HistoryResult(NamedTuple):
@@ -397,4 +335,5 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
+    logging.getLogger("kraft").setLevel(logging.ERROR)
     sys.exit(main())
