@@ -45,7 +45,7 @@ from replication.replicas import Replicas
 
 TICK_INTERVAL = 0.1
 """Seconds between two looks at partitions' deadlines."""
-STALL_BOUND = 1.0
+STALL_BOUND = 3.0
 STALL_REST = 10.0
 """Seconds: a write or sync that takes longer than the bound makes the broker rest from leading for so long.
 """
@@ -150,7 +150,7 @@ class Broker:
                 timeout=configuration.seconds("broker.session.timeout.ms"),
             ),
             lambda: self.metadata.image.offset,
-            lambda: self._stalls.resting(clock.monotonic()),
+            self._had_better_rest,
         )
         self.listeners = Listeners(self._dispatcher(), self._connection_limits())
 
@@ -281,6 +281,12 @@ class Broker:
     def _stalled(self, seconds: float) -> None:
         self._events.warning("disk.stalled", seconds=round(seconds, 2))
         self._lifecycle.nudge()
+
+    def _had_better_rest(self) -> bool:
+        """Whether the disk limps, and somebody else could lead meanwhile."""
+        active = self.metadata.image.active_brokers()
+        alone = all(broker.broker_id == self._identity.node_id for broker in active)
+        return self._stalls.resting(self._clock.monotonic()) and not alone
 
     async def _tick(self) -> None:
         with contextlib.suppress(asyncio.CancelledError):
