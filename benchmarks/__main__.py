@@ -11,6 +11,7 @@ import asyncio
 import importlib
 import inspect
 import json
+import os
 import sys
 import time
 from pathlib import Path
@@ -46,30 +47,35 @@ def arguments() -> argparse.Namespace:
     parser.add_argument(
         "--profile", type=Path, metavar="DIR", help="sample the nodes' stacks into DIR; figures get larger"
     )
+    parser.add_argument("--clock", choices=("cpu", "wall"), default="cpu", help="what profiles count")
     chosen = parser.parse_args()
     if unknown := set(chosen.names) - set(NAMES):
         parser.error(f"unknown: {', '.join(sorted(unknown))}; there are {', '.join(NAMES)}")
     return chosen
 
 
-async def run(bench: Bench, names: list[str]) -> list[Figure]:
-    """Measure one after the other."""
-    figures: list[Figure] = []
+async def run(bench: Bench, names: list[str], figures: list[Figure]) -> None:
+    """Measure one after the other; `figures` has what there is so far, also when one of them fails."""
     for name in names:
         module = importlib.import_module(f"benchmarks.{name}")
         print(f"{name}: {(inspect.getdoc(module) or '').splitlines()[0]}", flush=True)
         figures += await module.measure(bench)
-    return figures
 
 
 def main() -> int:
     """Returns the exit status: 0 also when a bound is missed, since a loaded machine is no failure."""
     chosen = arguments()
-    bench = Bench(chosen.quick, chosen.directory, Profiles(chosen.profile) if chosen.profile else None)
+    # An installed node finds its bytecode; compiling itself at each start is not what a start costs.
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    profiles = Profiles(chosen.profile, chosen.clock) if chosen.profile else None
+    bench = Bench(chosen.quick, chosen.directory, profiles)
     described, started = machine.describe(), time.monotonic()
-    figures = asyncio.run(run(bench, chosen.names or list(NAMES)))
-    table = markdown_table(figures) if chosen.markdown else text_table(figures)
-    print(f"\n{table}\n\n{described}; took {time.monotonic() - started:.0f} s")
+    figures: list[Figure] = []
+    try:
+        asyncio.run(run(bench, chosen.names or list(NAMES), figures))
+    finally:
+        table = markdown_table(figures) if chosen.markdown else text_table(figures)
+        print(f"\n{table}\n\n{described}; took {time.monotonic() - started:.0f} s", flush=True)
     if chosen.json is not None:
         document = {"machine": described, "quick": chosen.quick, "figures": [f.as_json() for f in figures]}
         chosen.json.write_text(json.dumps(document, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")

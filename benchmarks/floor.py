@@ -15,8 +15,9 @@ CHUNK = 1_000_000
 def checksum_and_write(directory: Path, size: int) -> float:
     """CPU seconds per GB to check and write `size` bytes to a new file, in pieces of 1 MB.
 
-    It is done twice: the first round makes the machine hand out the memory that the second round, and what is
-    measured after it, write their pages to.
+    It is done twice. The first round makes the machine hand out memory, maybe from what it uses to cache
+    other files, at a price that depends on the machine. That memory is free again for the second round,
+    which is measured, and for the broker that writes as much after it.
     """
     chunk = os.urandom(CHUNK)
     count = size // CHUNK

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import os
 import platform
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -76,8 +77,20 @@ def event_loop() -> str:
         return "asyncio"
 
 
+def busy_cores(seconds: float = 2.0) -> float:
+    """How many cores' worth of work is done now, by whomever; sleeps for so long to see it."""
+
+    def used() -> int:
+        fields = [int(field) for field in Path("/proc/stat").read_text().partition("\n")[0].split()[1:9]]
+        return sum(fields) - fields[3] - fields[4]
+
+    before, started = used(), time.perf_counter()
+    time.sleep(seconds)
+    return (used() - before) / _TICKS / (time.perf_counter() - started)
+
+
 def describe() -> str:
-    """One line: processor, cores, memory, kernel, Python, event loop, client, load by others."""
+    """One line: processor, cores, memory, kernel, Python, event loop, client, what others do just now."""
     model = platform.machine()
     for line in Path("/proc/cpuinfo").read_text().splitlines():
         if line.startswith("model name"):
@@ -92,6 +105,6 @@ def describe() -> str:
         f"Python {platform.python_version()}",
         event_loop(),
         f"confluent-kafka {importlib.metadata.version('confluent-kafka')}",
-        f"load {os.getloadavg()[0]:.1f}",
+        f"others keep {busy_cores():.1f} cores busy",
     )
     return ", ".join(parts)

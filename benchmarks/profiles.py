@@ -18,11 +18,12 @@ _TOP = 14
 class Profiles:
     """Profiles go to files `<label>-<node>.folded` in `directory`, their summaries to the terminal."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, clock: str) -> None:
         self._directory = directory.resolve()
         self._directory.mkdir(parents=True, exist_ok=True)
         # Nodes that are started from now on inherit these.
         os.environ["BENCHMARK_PROFILES"] = str(self._directory)
+        os.environ["BENCHMARK_CLOCK"] = clock
         os.environ["PYTHONPATH"] = os.pathsep.join(
             filter(None, (str(_SAMPLER), os.environ.get("PYTHONPATH")))
         )
@@ -53,7 +54,7 @@ def _wait_for(path: Path) -> None:
 
 
 def summary(folded: Path) -> str:
-    """The functions in which most samples ended, and those below which most lay."""
+    """The lines that took most of the time themselves, and the functions that did with all they called."""
     own: collections.Counter[str] = collections.Counter()
     below: collections.Counter[str] = collections.Counter()
     for line in folded.read_text(encoding="utf-8").splitlines():
@@ -62,15 +63,15 @@ def summary(folded: Path) -> str:
         own[frames[-1]] += int(count)
         for name in {frame.rpartition(":")[0] for frame in frames}:
             below[name] += int(count)
-    samples = sum(own.values())
-    if not samples:
+    total = sum(own.values())
+    if not total:
         return "  no samples"
-    lines = [f"  {samples} samples; own share, by line:"]
-    lines += [f"  {count / samples:6.1%}  {name}" for name, count in own.most_common(_TOP)]
+    lines = [f"  {total / 1e6:.2f} s; own share, by line:"]
+    lines += [f"  {count / total:6.1%}  {name}" for name, count in own.most_common(_TOP)]
     lines += ["  with all that it calls, by function:"]
     # What everything runs below, from `main` to the event loop, says nothing.
-    shares = [(name, count) for name, count in below.most_common() if count < 0.995 * samples]
-    lines += [f"  {count / samples:6.1%}  {name}" for name, count in shares[: 2 * _TOP]]
+    shares = [(name, count) for name, count in below.most_common() if count < 0.995 * total]
+    lines += [f"  {count / total:6.1%}  {name}" for name, count in shares[: 2 * _TOP]]
     return "\n".join(lines)
 
 

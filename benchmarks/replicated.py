@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from confluent_kafka import KafkaError, Message, Producer
 from confluent_kafka.admin import AdminClient
 
-from benchmarks import clients
+from benchmarks import clients, floor
 from benchmarks.bench import Bench, node_pids
 from benchmarks.clients import ClientFailedError, Load, quiet
 from benchmarks.figures import Figure, percentile
@@ -36,6 +36,8 @@ async def _throughput(bench: Bench, cluster: LocalCluster) -> list[Figure]:
     bootstrap, topic = cluster.plan.bootstrap, "replicated"
     await asyncio.to_thread(clients.create_topic, bootstrap, topic, 1, 3)
     await asyncio.to_thread(clients.produce, bootstrap, topic, Load(50_000, 1024))
+    with bench.directory() as directory:
+        floor.checksum_and_write(directory, round(3 * load.gigabytes * 1.2e9))
     metadata = await asyncio.to_thread(AdminClient(quiet(bootstrap)).list_topics, topic, 5)
     leader = cluster.processes[metadata.topics[topic].partitions[0].leader].name
     with bench.metered("replicated", node_pids(cluster)) as measured:
@@ -63,11 +65,13 @@ async def _latency(bench: Bench, cluster: LocalCluster, replicas: int) -> list[F
     bootstrap = cluster.plan.bootstrap
     await asyncio.to_thread(clients.create_topic, bootstrap, topic, 1, replicas)
     await asyncio.to_thread(paced, bootstrap, topic, 1)
-    with bench.metered(topic, node_pids(cluster)):
+    with bench.metered(topic, node_pids(cluster)) as measured:
         taken = await asyncio.to_thread(paced, bootstrap, topic, seconds)
     name = f"{RATE}/s of 100 B, {replicas} replica{'s' * (replicas > 1)}, acks=all"
+    used = sorted((cpu.total / measured.seconds for cpu in measured.cpu.values()), reverse=True)
+    note = "CPU of the brokers: " + ", ".join(f"{share:.0%}" for share in used[:replicas])
     return [
-        Figure(f"{name}, p50", percentile(taken, 0.5) * 1000, "ms"),
+        Figure(f"{name}, p50", percentile(taken, 0.5) * 1000, "ms", note=note),
         Figure(f"{name}, p99", percentile(taken, 0.99) * 1000, "ms"),
     ]
 

@@ -41,7 +41,7 @@ class Scene:
         deadline = time.monotonic() + PATIENCE
         while time.monotonic() < deadline:
             partition = await asyncio.to_thread(self._partition)
-            if partition is not None and len(partition[1]) == 3:
+            if partition is not None and partition[0] >= 0 and len(partition[1]) == 3:
                 return self.cluster.processes[partition[0]]
             await asyncio.sleep(0.05)
         raise ClientFailedError("the replicas did not get in sync again")

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import statistics
+import subprocess
+import sys
 import time
 from collections.abc import Sequence
 
@@ -31,9 +33,26 @@ PATIENCE = 30.0
 
 async def measure(bench: Bench) -> Sequence[Figure]:
     """One node with both roles, then three controllers and three brokers."""
+    imports = await asyncio.to_thread(_imports, bench.rounds(5, 3))
     one = await _starts(bench, 1, "start to first acknowledgement, one node", ONE_NODE_BOUND)
     six = await _starts(bench, 3, "start to first acknowledgement, 3+3 processes", SIX_NODES_BOUND)
-    return [*one, *six]
+    floor = Figure(
+        "a bare interpreter that imports what a node does", imports, "s", note="the floor of a start"
+    )
+    return [one[0], floor, *one[1:], *six]
+
+
+def _imports(rounds: int) -> float:
+    """The median seconds that a process lives which does nothing but import a node's modules.
+
+    The first one is not counted: it may have to compile them.
+    """
+    taken = []
+    for _ in range(rounds + 1):
+        started = time.perf_counter()
+        subprocess.run((sys.executable, "-c", "import kraft.node"), check=True)
+        taken.append(time.perf_counter() - started)
+    return statistics.median(taken[1:])
 
 
 async def _starts(bench: Bench, nodes: int, name: str, bound: float) -> list[Figure]:

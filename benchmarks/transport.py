@@ -1,6 +1,6 @@
 """What calls between two nodes cost: two processes on loopback, the asyncio and the uvloop event loop.
 
-    python benchmarks/transport.py [--seconds 2]
+    python -m benchmarks.transport [--seconds 2]
 
 For each loop: calls over the WebSocket with a 1 KiB answer, one at a time and 16 at a time, answered by a
 handler that does not wait; then 1 MB from a file in the page cache, over the WebSocket and as bulk calls. CPU
@@ -120,7 +120,7 @@ async def compare(loop: str, seconds: float) -> None:
     """Start a server process and print its lines of the table."""
     with tempfile.TemporaryDirectory() as directory:
         process = await asyncio.create_subprocess_exec(
-            *(sys.executable, __file__, "--serve", directory, "--loop", loop),
+            *(sys.executable, "-m", "benchmarks.transport", "--serve", directory, "--loop", loop),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
         )

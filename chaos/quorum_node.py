@@ -77,7 +77,7 @@ class SimulatedNode:
         self.paused = False
         self.speculative_offset: int | None = None
         self.terms_led: list[int] = []
-        self._mailbox: list[Callable[[], None]] = []
+        self._mailbox: list[Callable[[], object]] = []
         self._timer: Timer | None = None
         self._timer_at = 0.0
         self._links = SimulatedLinks(world.network, self.node_id)
@@ -138,7 +138,7 @@ class SimulatedNode:
         if self.driver is not None:
             self._arm(self.driver)
 
-    def do(self, event: Callable[[], None]) -> None:
+    def do(self, event: Callable[[], object]) -> None:
         """Let something happen to the process, now or when it runs again."""
         if self.paused:
             self._mailbox.append(event)

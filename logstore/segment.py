@@ -147,6 +147,8 @@ class Segment:
         position = self.locate(offset)
         indexes = self.indexes
         self.file.truncate(position)
+        # Durable before anything is written in the place of what went: a power cut must not mix old and new.
+        self.file.sync()
         self.size = position
         indexes.truncate(position, offset)
         self.aborted.truncate(offset)

@@ -93,7 +93,8 @@ class Storage(Protocol):
         still leaves the old text or the new one.
         """
 
-    def sync_directory(self, directory: str) -> None: ...
+    def sync_directory(self, directory: str) -> None:
+        """Make its names durable; nothing happens if it is gone by now, renamed or removed."""
 
 
 def _storage_error(error: OSError, path: str) -> StorageError:
@@ -240,6 +241,8 @@ class LocalStorage:
                 os.fsync(descriptor)
             finally:
                 os.close(descriptor)
+        except FileNotFoundError:
+            return
         except OSError as error:
             raise _storage_error(error, directory) from error
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from kafkawire.errors import ErrorCode, KafkaError
 
@@ -17,6 +17,30 @@ MAX_PARTITIONS_PER_FETCH = 200_000
 
 Key = tuple[bytes, int]
 """(topic id, partition index)."""
+
+
+_NUMBERS = {int}
+
+E = TypeVar("E", bound=tuple[Any, ...])
+
+
+def _check_numbers(values: tuple[Any, ...]) -> None:
+    if set(map(type, values)) != _NUMBERS:
+        raise TypeError("not a whole number")
+
+
+def _checked(entry: E) -> E:
+    """An entry that begins with a topic id and has whole numbers behind; raises TypeError for another."""
+    if type(entry[0]) is not bytes:
+        raise TypeError("not a topic id")
+    _check_numbers(entry[1:])
+    return entry
+
+
+def _entries(value: Any) -> Sequence[Any]:
+    if not isinstance(value, list | tuple):
+        raise TypeError("not a list")
+    return value
 
 
 class FetchFrom(NamedTuple):
@@ -53,6 +77,12 @@ class Fetched(NamedTuple):
         return (self.topic_id, self.partition)
 
 
+def _checked_answer(answer: Fetched) -> Fetched:
+    if _checked(answer).size < 0:
+        raise ValueError("records of a negative size")
+    return answer
+
+
 @dataclass(frozen=True, slots=True)
 class ReplicaFetch:
     """A follower's request (KIP-227's incremental form): `changed` and `dropped` amend what the session
@@ -86,15 +116,16 @@ class ReplicaFetch:
             replica, broker_epoch, session, epoch, wait, max_bytes, changed, dropped = value
             if len(changed) + len(dropped) > MAX_PARTITIONS_PER_FETCH:
                 raise KafkaError(ErrorCode.INVALID_REQUEST, "too many partitions in one replica fetch")
+            _check_numbers((replica, broker_epoch, session, epoch, wait, max_bytes))
             return cls(
-                int(replica),
-                int(broker_epoch),
-                int(session),
-                int(epoch),
-                int(wait),
-                int(max_bytes),
-                [FetchFrom(*entry) for entry in changed],
-                [(topic_id, partition) for topic_id, partition in dropped],
+                replica,
+                broker_epoch,
+                session,
+                epoch,
+                wait,
+                max_bytes,
+                [_checked(FetchFrom(*entry)) for entry in _entries(changed)],
+                [_checked((topic_id, partition)) for topic_id, partition in _entries(dropped)],
             )
         except (TypeError, ValueError) as error:
             raise KafkaError(ErrorCode.INVALID_REQUEST, f"malformed replica fetch: {error}") from error
@@ -116,6 +147,7 @@ class ReplicaFetchReply:
         """Raises KafkaError INVALID_REQUEST when `value` is of another form."""
         try:
             error, session, partitions = value
-            return cls(int(error), int(session), [Fetched(*entry) for entry in partitions])
+            _check_numbers((error, session))
+            return cls(error, session, [_checked_answer(Fetched(*entry)) for entry in _entries(partitions)])
         except (TypeError, ValueError) as error:
             raise KafkaError(ErrorCode.INVALID_REQUEST, f"malformed replica fetch reply: {error}") from error

@@ -165,12 +165,14 @@ class LeaderFetcher:
         return self.has_news
 
     def _recover_range(self, partition: Partition, fetched: Fetched, now: float) -> None:
-        if partition.log.end_offset < fetched.log_start:
+        log = partition.log
+        # Only an unclean election makes the leader's log shorter without an epoch to say where we parted.
+        ahead = 0 <= fetched.end_offset < log.end_offset
+        if log.end_offset < fetched.log_start or (ahead and fetched.end_offset <= log.start_offset):
             partition.restart_at(fetched.log_start)
             self._changed[partition.key] = None
-        elif 0 <= fetched.end_offset < partition.log.end_offset:
-            # Only an unclean election makes the leader's log shorter without an epoch to say where we parted.
-            partition.truncate_to_agreement(EpochEnd(partition.log.latest_epoch, fetched.end_offset))
+        elif ahead:
+            partition.truncate_to_agreement(EpochEnd(log.latest_epoch, fetched.end_offset))
             self._changed[partition.key] = None
         else:
             self._retry_later(partition.key, now)

@@ -7,11 +7,10 @@ in the log, in `Outbox` (what the shell has to do) and through `Acknowledgement`
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from kafkawire.errors import ErrorCode, KafkaError
 from logstore.log import EMPTY_SLICE, Append, EpochEnd, Log, LogSlice, Origin
 from metadata.image import PartitionImage
+from replication.client_read import ClientRead
 from replication.follower import Follower, Offline
 from replication.isr import CommittedIsr, IsrChange, PendingExpand, PendingShrink
 from replication.leader import BrokerEpochs, Leader
@@ -21,16 +20,6 @@ from replication.waiting import Acknowledgement, Acknowledgements, Watcher
 
 RETRY_ISR_AFTER = 0.5
 """Seconds before a leader asks again for an ISR change that the controller refused or did not make."""
-
-
-class ClientRead(NamedTuple):
-    """What a consumer may see: `records` ends below the high watermark or the last stable offset."""
-
-    records: LogSlice
-    high_watermark: int
-    last_stable_offset: int
-    log_start_offset: int
-    aborted: list[tuple[int, int]] | None
 
 
 class Partition:
@@ -275,9 +264,15 @@ class Partition:
         )
 
     def isr_changed(self, change: IsrChange, isr: frozenset[int], partition_epoch: int, now: float) -> None:
-        """The controller agreed to `change`; the partition is at `partition_epoch` now."""
+        """The controller agreed to `change`; the partition is at `partition_epoch` now.
+
+        A smaller ISR counts only once the metadata tells of it, together with the min.insync.replicas by
+        which the controller judged who stays eligible (KIP-966): that may have been raised just before.
+        """
         leader = self.role
         if not isinstance(leader, Leader) or leader.epoch != change.leader_epoch:
+            return
+        if isinstance(leader.isr, PendingShrink):
             return
         if partition_epoch > leader.isr.committed.partition_epoch:
             leader.isr = CommittedIsr(isr, partition_epoch)
@@ -287,9 +282,10 @@ class Partition:
     def isr_change_refused(self, change: IsrChange, error: ErrorCode, now: float) -> None:
         """The controller refused `change`.
 
-        INELIGIBLE_REPLICA alone says that it was not made: fall back to what is committed, and ask again
-        later. After any other error an earlier request, whose answer was lost, may have made it, so the
-        change stays pending until the metadata tells (Kafka's `Partition.handleAlterPartitionError`).
+        INELIGIBLE_REPLICA alone says that it was not made, since the controller hears one broker's requests
+        in their order: fall back to what is committed, and ask again later. After any other error an earlier
+        request, whose answer was lost, may have made it, so the change stays pending until the metadata
+        tells (Kafka's `Partition.handleAlterPartitionError`).
         """
         leader = self.role
         if error is not ErrorCode.INELIGIBLE_REPLICA:
@@ -390,11 +386,16 @@ class Partition:
             keep = ours.end_offset
         else:
             keep = min(ours.end_offset, diverging.end_offset)
-        keep = min(keep, self.log.end_offset)
-        self.log.truncate_to(keep)
-        self.high_watermark = min(self.high_watermark, keep)
+        self.log.truncate_to(min(keep, self.log.end_offset))
+        self._was_cut()
 
     def restart_at(self, offset: int) -> None:
         """The leader no longer has what we would fetch next: begin anew at its log start."""
         self.log.reset_to(offset)
         self.high_watermark = offset
+        self._was_cut()
+
+    def _was_cut(self) -> None:
+        # The cut may lie below what was asked for: batches are not divided.
+        self.high_watermark = min(self.high_watermark, self.log.end_offset)
+        self.outbox.was_cut(self)

@@ -14,6 +14,9 @@ from kafkawire.frames import FrameError, FrameReader
 from kraft.broker.outgoing import Outgoing, Segment
 from kraft.events import Events
 
+FLUSH_FROM = 64 * 1024
+"""Bytes. Answers to requests that came together leave together, up to this much."""
+
 _EVENTS = Events("listener")
 
 
@@ -73,6 +76,7 @@ class Connection(asyncio.BufferedProtocol):
         self._frames = FrameReader(limits.max_frame)
         self._waiting: deque[Reply] = deque()
         self._ready: list[Segment] = []
+        self._ready_size = 0
         self._holds = 0
         self._reading = True
         self._inside = False
@@ -201,8 +205,10 @@ class Connection(asyncio.BufferedProtocol):
             reply.send(segments)
             return
         self._ready.extend(segments)
-        if len(segments) > 1:
-            # Records follow: they leave by themselves, so that several fetches do not pile up in memory.
+        self._ready_size += len(segments[0]) if len(segments) == 1 else FLUSH_FROM
+        if self._ready_size >= FLUSH_FROM:
+            # Records, or much else: they leave by themselves, so that answers do not pile up in memory while
+            # the client does not take them.
             self._flush()
 
     def reply_ready(self, reply: Reply) -> None:
@@ -225,7 +231,7 @@ class Connection(asyncio.BufferedProtocol):
 
     def _flush(self) -> None:
         if self._ready and not self.closed:
-            ready, self._ready = self._ready, []
+            ready, self._ready, self._ready_size = self._ready, [], 0
             self._outgoing.write(ready)
 
     def _drained(self) -> None:

@@ -52,6 +52,7 @@ class Durability:
         self._on_synced = on_synced
         self._on_failure = on_failure
         self._wake = asyncio.Event()
+        self._one_at_a_time = asyncio.Lock()
         self._events = Events("log")
 
     @property
@@ -83,9 +84,14 @@ class Durability:
                 await self.sync(wanted)
 
     async def sync(self, partitions: Iterable[Partition]) -> None:
-        """Sync these logs up to where they end now. Raises StorageError."""
+        """Sync these logs up to where they end now, after what is being synced. Raises StorageError."""
+        async with self._one_at_a_time:
+            await self._sync(partitions)
+
+    async def _sync(self, partitions: Iterable[Partition]) -> None:
         ends = {partition: partition.log.end_offset for partition in partitions}
-        files = [file for partition in ends for file in partition.log.files_to_sync()]
+        files = self._directories.new_names()
+        files += [file for partition in ends for file in partition.log.files_to_sync()]
         began = self._clock.monotonic()
         await asyncio.to_thread(_sync_all, files)
         ended = self._clock.monotonic()
@@ -105,11 +111,7 @@ class Durability:
 
     async def _flush_closed_segments(self) -> None:
         """Sync what lies below the active segments, so that a restart need not check it again."""
-        stale = [
-            partition
-            for partition in self._replicas
-            if partition.log.segment_count > 1 and partition.log.recovery_point < partition.log.end_offset
-        ]
+        stale = [partition for partition in self._replicas if partition.log.has_unsynced_closed_segments]
         if stale:
             await self.sync(stale)
         self._directories.checkpoint_recovery_points(self._replicas)
@@ -130,7 +132,8 @@ class Durability:
                 )
             partition.log.delete_expired_files(now_ms)
             await asyncio.sleep(0)
-        await asyncio.to_thread(self._directories.remove_deleted)
+        async with self._one_at_a_time:
+            await asyncio.to_thread(self._directories.remove_deleted)
 
 
 def _sync_all(files: Iterable[Syncable]) -> None:

@@ -30,11 +30,16 @@ NUDGE = "replica.nudge"
 
 @dataclass(frozen=True, slots=True)
 class FetchSettings:
-    """Times in seconds, sizes in bytes. `wait` is replica.fetch.wait.max.ms."""
+    """Times in seconds, sizes in bytes. `wait` is replica.fetch.wait.max.ms.
+
+    When an answer had `bulk_from` bytes, the follower is catching up: the next fetch is a request of its own,
+    which the kernel answers from the file. None where that does not pay.
+    """
 
     wait: float = 0.5
     max_bytes: int = 1024 * 1024
     timeout: float = 5.0
+    bulk_from: int | None = None
 
 
 class FollowerLoops:
@@ -77,6 +82,7 @@ class FollowerLoops:
 
     async def _follow(self, fetcher: LeaderFetcher, wake: asyncio.Event) -> None:
         leader_id = fetcher.leader_id
+        catching_up = False
         while True:
             if not fetcher.partitions and not fetcher.has_news:
                 wake.clear()
@@ -87,7 +93,7 @@ class FollowerLoops:
                 await asyncio.sleep(0.02)
                 continue
             try:
-                await self._exchange(fetcher, peer)
+                catching_up = await self._exchange(fetcher, peer, bulk=catching_up)
             except PeerError as error:
                 self._events.info("fetch.failed", leader=leader_id, reason=str(error))
                 fetcher.reset()
@@ -104,7 +110,7 @@ class FollowerLoops:
                 self._on_storage_failure(error)
                 return
 
-    async def _exchange(self, fetcher: LeaderFetcher, peer: Peer) -> None:
+    async def _exchange(self, fetcher: LeaderFetcher, peer: Peer, *, bulk: bool) -> bool:
         settings = self._settings
         request = fetcher.next_request(
             self._controller.broker_epoch,
@@ -115,11 +121,12 @@ class FollowerLoops:
         self._waiting[fetcher.leader_id] = True
         try:
             timeout = settings.wait + settings.timeout
-            response = await peer.call(FETCH, request.to_wire(), timeout=timeout)
+            response = await peer.call(FETCH, request.to_wire(), timeout=timeout, bulk=bulk)
         finally:
             self._waiting[fetcher.leader_id] = False
         payload = memoryview(response.payload)
         fetcher.apply(ReplicaFetchReply.from_wire(response.value), payload, self._clock.monotonic())
+        return settings.bulk_from is not None and len(payload) >= settings.bulk_from
 
 
 class FetchServer:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import contextlib
 import os
 from collections.abc import Iterable, Sequence
 from uuid import UUID
@@ -29,7 +30,7 @@ from logstore.checkpoints import (
 )
 from logstore.config import LogConfig
 from logstore.log import Log
-from logstore.storage import Storage
+from logstore.storage import Storage, Syncable
 from replication.partition import Partition
 from replication.replicas import Replicas
 
@@ -52,7 +53,9 @@ class LogDirectories:
         self._recovery_points: dict[tuple[str, int], int] = {}
         self._high_watermarks: dict[tuple[str, int], int] = {}
         self._log_starts: dict[tuple[str, int], int] = {}
-        self._doomed: list[str] = []
+        self._written_points: dict[str, dict[tuple[str, int], int]] = {}
+        self._doomed: list[tuple[Log | None, str]] = []
+        self._fresh: list[str] = []
         self.clean_epoch = -1
         """The broker epoch of the last process if it ended cleanly in every directory, else -1."""
         self._clean = True
@@ -71,9 +74,10 @@ class LogDirectories:
                 (self._log_starts, LOG_STARTS),
             ):
                 table.update(read_offsets(self._storage, path, name) or {})
+            self._written_points[path] = read_offsets(self._storage, path, RECOVERY_POINTS) or {}
             for name in self._storage.list(path):
                 if name.endswith(_DELETED):
-                    self._doomed.append(f"{path}/{name}")
+                    self._doomed.append((None, f"{path}/{name}"))
                 elif not name.endswith(_STRAY) and self._storage.exists(
                     f"{path}/{name}/{PARTITION_METADATA}"
                 ):
@@ -94,12 +98,19 @@ class LogDirectories:
             self._counts[parent] += 1
             directory = f"{parent}/{name}"
             self._storage.make_directory(directory)
+            # Synced aside, before the first record is: a thousand at once would hold the broker up.
+            self._fresh.append(directory)
             self._storage.write_text_atomically(
-                f"{directory}/{PARTITION_METADATA}", f"version: 0\ntopic_id: {_kafka_id(topic_id)}\n"
+                f"{directory}/{PARTITION_METADATA}",
+                f"version: 0\ntopic_id: {_kafka_id(topic_id)}\n",
+                durable=False,
             )
             known: dict[tuple[str, int], int] = {}
         else:
             known = self._recovery_points
+            if not self._clean:
+                # The process that made it may have been killed before it synced the name.
+                self._fresh.append(f"{parent}/{name}")
         log = Log.open(
             self._storage,
             f"{parent}/{name}",
@@ -111,20 +122,29 @@ class LogDirectories:
         )
         return log, self._high_watermarks.get(key, 0) if known else 0
 
+    def new_names(self) -> list[Syncable]:
+        """What to sync so that directories made since the last time are found after a power cut; before any
+        of their records."""
+        fresh, self._fresh = self._fresh, []
+        return [_NewDirectory(self._storage, directory) for directory in fresh]
+
     def delete(self, log: Log) -> None:
         """See `LogHost`."""
         parent, _, name = log.directory.rpartition("/")
-        log.close(clean=False)
         topic_id = self._topic_id(log.directory)
         doomed = f"{parent}/{name[:200]}.{topic_id.hex if topic_id else 'unknown'}{_DELETED}"
         self._storage.rename(log.directory, doomed)
-        self._doomed.append(doomed)
+        self._doomed.append((log, doomed))
         self._counts[parent] -= 1
 
     def remove_deleted(self) -> None:
-        """Remove what was deleted. May take long: call it aside."""
+        """Remove what was deleted. May take long: call it aside, while nothing is being synced: until then
+        the files stay open, for a sync or an answer to a fetch that had begun."""
         while self._doomed:
-            self._storage.remove_directory(self._doomed.pop())
+            log, directory = self._doomed.pop()
+            if log is not None:
+                log.close(clean=False)
+            self._storage.remove_directory(directory)
 
     def set_strays_aside(self) -> None:
         """The metadata is known now: rename what it does not place here."""
@@ -157,9 +177,22 @@ class LogDirectories:
         """Remember below what every log is on the disk for good, and where it starts."""
         for path, here in self._by_path(partitions).items():
             points = {(each.topic, each.index): each.log.recovery_point for each in here}
-            write_offsets(self._storage, path, RECOVERY_POINTS, points)
+            self._write_recovery_points(path, points)
             starts = {(each.topic, each.index): each.log.start_offset for each in here}
             write_offsets(self._storage, path, LOG_STARTS, starts)
+
+    def log_was_cut(self, partition: Partition) -> None:
+        """A log is shorter than it was: what is appended in place of its end is not synced, and a restart
+        must know."""
+        path = partition.log.directory.rpartition("/")[0]
+        key = (partition.topic, partition.index)
+        written = self._written_points.get(path, {})
+        if written.get(key, 0) > partition.log.recovery_point:
+            self._write_recovery_points(path, {**written, key: partition.log.recovery_point})
+
+    def _write_recovery_points(self, path: str, points: dict[tuple[str, int], int]) -> None:
+        write_offsets(self._storage, path, RECOVERY_POINTS, points)
+        self._written_points[path] = points
 
     def _by_path(self, partitions: Iterable[Partition]) -> dict[str, list[Partition]]:
         by_path: dict[str, list[Partition]] = {path: [] for path in self.paths}
@@ -183,6 +216,25 @@ class LogDirectories:
         except OSError:
             return -1, -1
         return status.f_blocks * status.f_frsize, status.f_bavail * status.f_frsize
+
+
+class _NewDirectory:
+    """The directory of a log that was just made: its name, and whose it is."""
+
+    def __init__(self, storage: Storage, directory: str) -> None:
+        self._storage = storage
+        self._directory = directory
+
+    def sync(self) -> None:
+        """See `Syncable`. Nothing happens if it was deleted meanwhile."""
+        with contextlib.suppress(FileNotFoundError):
+            file = self._storage.open(f"{self._directory}/{PARTITION_METADATA}")
+            try:
+                file.sync()
+            finally:
+                file.close()
+        self._storage.sync_directory(self._directory)
+        self._storage.sync_directory(self._directory.rpartition("/")[0])
 
 
 def _kafka_id(topic_id: UUID) -> str:

@@ -87,12 +87,17 @@ class ControllerService:
 
     def batches_from(self, offset: int) -> list[CommittedBatch] | None:
         """The committed batches that bring an image at `offset` up to date; None if only a snapshot can."""
-        if offset == self.image.next_offset:
-            return []
-        batches = self._batches
-        if not batches or not batches[0].first_offset <= offset <= self.image.next_offset:
+        if offset > self.image.next_offset:
             return None
-        return [batch for batch in batches if batch.first_offset + len(batch.records) > offset]
+        wanted: list[CommittedBatch] = []
+        first = self.image.next_offset
+        for batch in reversed(self._batches):
+            if first <= offset:
+                break
+            wanted.append(batch)
+            first = batch.first_offset
+        wanted.reverse()
+        return wanted if first <= offset else None
 
     # -- the log ----------------------------------------------------------------------------------
 
@@ -100,7 +105,7 @@ class ControllerService:
         """See `MetadataLogListener`."""
         before = self.image
         self._loader.on_committed(batch)
-        if before.brokers is not self.image.brokers:
+        if before.brokers is not self.image.brokers and self.leadership.leader_id is not None:
             self._announce(before)
         self._batches.append(batch)
         self._tell()

@@ -236,7 +236,8 @@ class Raft(SyncObj):  # type: ignore[misc]
         sent = self._SyncObj__raftNextIndex.get(node, next_index)
         transport._onMessageReceived(node, message)
         if self.is_leader:
-            self._SyncObj__raftNextIndex[node] = max(sent, next_index)
+            goes_on_at = next_index if message["reset"] else max(sent, next_index)
+            self._SyncObj__raftNextIndex[node] = goes_on_at
 
     def raise_match(self, peer: int, index: int) -> None:
         """The entries up to `index` are durable at `peer`, and count now."""

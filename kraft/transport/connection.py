@@ -104,7 +104,11 @@ class Connection:
 
     async def _read(self) -> PeerError:
         while True:
-            message = await self._socket.receive()
+            try:
+                message = await self._socket.receive()
+            except (aiohttp.ClientError, ConnectionError) as error:
+                # It answers pings by itself, and finds the link closing at that moment.
+                return PeerUnavailable(f"the link was lost: {error}")
             if message.type is not aiohttp.WSMsgType.BINARY:
                 failure = self._socket.exception()
                 return PeerUnavailable(f"the link was lost{f': {failure}' if failure else ''}")

@@ -231,7 +231,10 @@ class NodeServer:
 
     async def _converse(self, socket: web.WebSocketResponse, conversation: Conversation) -> None:
         while True:
-            message = await socket.receive()
+            try:
+                message = await socket.receive()
+            except ConnectionError:
+                return  # it answers pings by itself, and found the link closing at that moment
             if message.type is not WSMsgType.BINARY:
                 return
             conversation.received(message.data)

@@ -12,6 +12,9 @@ from metadata.image import INTERNAL_TOPICS
 MAX_NAME_LENGTH: Final = 249
 """Leaves room for the partition number in the name of its directory."""
 
+METADATA_LOG_NAME: Final = "__cluster_metadata"
+"""The quorum's own log goes by this name, and lies in a directory of this name."""
+
 _LEGAL: Final = re.compile(r"[a-zA-Z0-9._-]+", re.ASCII)
 
 
@@ -26,6 +29,8 @@ def check_name(name: str) -> None:
         problem = f"the length of '{name}' is longer than the max allowed length {MAX_NAME_LENGTH}"
     elif not _LEGAL.fullmatch(name):
         problem = f"'{name}' contains one or more characters other than ASCII alphanumerics, '.', '_' and '-'"
+    elif name == METADATA_LOG_NAME:
+        problem = f"'{name}' is the metadata log"
     if problem:
         raise KafkaError(ErrorCode.INVALID_TOPIC_EXCEPTION, f"Topic name is invalid: {problem}")
 

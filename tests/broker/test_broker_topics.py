@@ -46,11 +46,7 @@ def metadata(wire: Any, *names: str, version: int = 12, auto_create: bool = Fals
         ("a\x00", ErrorCode.INVALID_TOPIC_EXCEPTION),
         ("x" * 250, ErrorCode.INVALID_TOPIC_EXCEPTION),
         ("__consumer_offsets", ErrorCode.INVALID_TOPIC_EXCEPTION),
-        pytest.param(
-            "__cluster_metadata",
-            ErrorCode.INVALID_TOPIC_EXCEPTION,
-            marks=pytest.mark.xfail(strict=True, reason="its directory is that of the quorum's own log"),
-        ),
+        ("__cluster_metadata", ErrorCode.INVALID_TOPIC_EXCEPTION),
         ("x" * 249, ErrorCode.NONE),
         ("A.b-c_0", ErrorCode.NONE),
         ("A_b.c_0", ErrorCode.NONE),

@@ -118,8 +118,12 @@ def test_damaged_text_is_still_read(place: Place) -> None:
     assert storage.read_text(f"{directory}/a") == "ab\ufffd\ufffd"
 
 
-def test_a_directory_can_be_synced(place: Place) -> None:
+def test_a_directory_can_be_synced_and_may_be_gone_by_then(place: Place) -> None:
+    """A topic may be deleted while the names of its directory wait for their sync in another thread."""
     storage, directory = place
     DirectoryNames(storage, directory).sync()
-    with pytest.raises(StorageError):
-        DirectoryNames(storage, f"{directory}/missing").sync()
+    storage.make_directory(f"{directory}/doomed")
+    names = DirectoryNames(storage, f"{directory}/doomed")
+    storage.rename(f"{directory}/doomed", f"{directory}/doomed-delete")
+    names.sync()
+    assert storage.exists(f"{directory}/doomed-delete")

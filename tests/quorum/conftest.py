@@ -131,6 +131,6 @@ class Cluster:
 MakeCluster = Callable[..., Cluster]
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def make_cluster() -> MakeCluster:
     return Cluster

@@ -58,7 +58,9 @@ def test_committed_is_told_after_the_batch_was_delivered(make_cluster, size):
     leader = cluster.leader()
     delivered: list[list[bytes]] = []
     term = leader.log.leadership.term
-    leader.do(lambda: leader.log.propose(term, 0, [b"a"], lambda outcome: delivered.append(leader.records[:])))
+    leader.do(
+        lambda: leader.log.propose(term, 0, [b"a"], lambda outcome: delivered.append(leader.records[:]))
+    )
     cluster.until(lambda: bool(delivered))
     assert delivered == [[b"a"]]
 

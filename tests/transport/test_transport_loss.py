@@ -7,6 +7,7 @@ import signal
 from collections.abc import AsyncIterator
 from typing import Any
 
+import aiohttp
 import pytest
 
 from kraft.transport import Limits, Link, PeerOptions, PeerUnavailable, Reply
@@ -237,3 +238,16 @@ async def test_a_port_in_use_is_told_of(loopback: Any) -> None:
     _, port = await echo_server(loopback)
     with pytest.raises(OSError, match="in use"):
         await loopback.server().start("127.0.0.1", port)
+
+
+async def test_a_ping_on_a_link_that_is_closing_loses_the_link_and_no_more(loopback: Any) -> None:
+    """A process that was paused finds a ping to answer on a link that its own heartbeat has just given up."""
+    _, port = await echo_server(loopback)
+    peer, changes = recorded(loopback, port)
+    assert await changes.get() == "up"
+    socket = peer._state.connection._socket
+    socket._response.connection.transport.close()
+    socket._reader.feed_data(aiohttp.WSMessage(aiohttp.WSMsgType.PING, b"", None), 0)
+    assert await changes.get() == "down"
+    assert await changes.get() == "up"
+    assert (await peer.call("echo", 1, timeout=5)).value == 1

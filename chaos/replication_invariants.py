@@ -1,0 +1,333 @@
+"""What must hold after every event of a replication history.
+
+The truth about a partition is what any leader ever called committed: it only grows. Every batch is known by
+(base offset, leader epoch): where two logs share one they agree on everything before (log matching), so that
+a log has the whole truth if it has the truth's last batch.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from typing import TYPE_CHECKING, NamedTuple
+
+from chaos.replication_world import TOPIC, Trace
+from kafkawire.batch_header import BatchHeader, headers
+from metadata.image import MetadataImage, PartitionImage
+from metadata.invariants import image_violations, step_violations
+from replication.client_read import ClientRead
+from replication.fetch_messages import Key
+from replication.leader import Leader
+from replication.partition import Partition
+
+if TYPE_CHECKING:
+    from chaos.replication_broker import BrokerProcess, Cluster
+
+
+class ViolationError(Exception):
+    """An invariant does not hold."""
+
+
+class Batch(NamedTuple):
+    """A batch, by what tells it from all others."""
+
+    base: int
+    next_offset: int
+    epoch: int
+    crc: int
+    producer_id: int
+    sequence: int
+
+
+class Shadow:
+    """What the log of one replica has, batch by batch, and what was last seen of the replica."""
+
+    __slots__ = ("batches", "end", "epochs", "high_watermark", "partition", "role", "seen")
+
+    def __init__(self, partition: Partition) -> None:
+        self.partition = partition
+        self.batches: list[Batch] = []
+        self.epochs: dict[int, int] = {}
+        self.end = 0
+        self.high_watermark = -1
+        self.role: object = None
+        self.seen: object = None
+
+    def has(self, batch: Batch) -> bool:
+        return self.epochs.get(batch.base) == batch.epoch
+
+    def cut(self, end: int) -> None:
+        """Forget what the log lost."""
+        while self.batches and self.batches[-1].next_offset > end:
+            del self.epochs[self.batches.pop().base]
+        self.end = self.batches[-1].next_offset if self.batches else 0
+
+    def ending_at(self, offset: int) -> Batch | None:
+        """The batch that ends at `offset`."""
+        number = bisect_right(self.batches, offset, key=lambda batch: batch.next_offset) - 1
+        if number >= 0 and self.batches[number].next_offset == offset:
+            return self.batches[number]
+        return None
+
+
+class Truth:
+    """What is committed of one partition."""
+
+    def __init__(self) -> None:
+        self.batches: list[Batch] = []
+        self.end = 0
+        self.sequences: dict[int, int] = {}
+        self.leaders: dict[int, int] = {}
+        """Who wrote as leader, by leader epoch."""
+        self.told: dict[int, tuple[int, int]] = {}
+        """The first and the largest end that clients were told, by leader epoch."""
+
+    def holding(self, offset: int) -> int:
+        """The number of the batch that holds `offset`."""
+        return bisect_right(self.batches, offset, key=lambda batch: batch.next_offset)
+
+
+class ReplicationInvariants:
+    """Looks at every process after each of its events, and at every image of the controller."""
+
+    def __init__(self, cluster: Cluster, trace: Trace) -> None:
+        self._cluster = cluster
+        self._trace = trace
+        self._truths: dict[Key, Truth] = {}
+        self._shadows: dict[tuple[int, Key], Shadow] = {}
+        self._lineage: dict[tuple[Key, int, int], tuple[int, int, int]] = {}
+        self._acknowledged: list[tuple[Partition, int, int]] = []
+        self.acknowledgements = 0
+
+    # Events.
+
+    def image_changed(self, old: MetadataImage, new: MetadataImage) -> None:
+        """The controller committed something."""
+        problems = step_violations(old, new) + image_violations(new)
+        if problems:
+            raise ViolationError(problems[0])
+        for entry in new.topics.partitions():
+            key = (entry.topic.topic_id.bytes, entry.number)
+            if old.topics.partition(TOPIC, entry.number) is not entry.partition:
+                partition = entry.partition
+                self._trace.note(
+                    f"image p{entry.number} leader={partition.leader} epoch={partition.leader_epoch}"
+                    f"/{partition.partition_epoch} isr={partition.isr} elr={partition.elr}"
+                )
+                self._check_complete(key)
+                leader = self._cluster.process(partition.leader)
+                replica = None if leader is None else leader.replicas.by_key(key)
+                if replica is not None:
+                    self._check_maximal_isr(replica, partition)
+
+    def appended(self, process: BrokerProcess, partition: Partition) -> None:
+        """A leader took a batch from a client."""
+        truth = self._truth(partition.key)
+        leader = truth.leaders.setdefault(partition.leader_epoch, process.broker_id)
+        if leader != process.broker_id:
+            raise ViolationError(f"{leader} and {process.broker_id} both led at {partition!r}")
+
+    def acknowledged(self, process: BrokerProcess, partition: Partition, first: int, end: int) -> None:
+        """A leader told a producer that a batch is safe; looked at when the event is over."""
+        self.appended(process, partition)
+        self.acknowledgements += 1
+        self._acknowledged.append((partition, first, end))
+        self._trace.note(f"ack p{partition.index} by={process.broker_id} {first}..{end}")
+
+    def told_end(self, partition: Partition, end: int) -> None:
+        """A client was told where the partition ends: never less than an older leader told (KIP-207)."""
+        told = self._truth(partition.key).told
+        epoch = partition.leader_epoch
+        first, largest = told.get(epoch, (end, end))
+        if end < largest:
+            raise ViolationError(f"the end went back from {largest} to {end} in epoch {epoch}")
+        told[epoch] = first, end
+        for other, (others_first, others_largest) in told.items():
+            if (other < epoch and others_largest > end) or (other > epoch and others_first < end):
+                raise ViolationError(f"epoch {epoch} told the end {end}, epoch {other} {told[other]}")
+
+    def read(self, partition: Partition, position: int, read: ClientRead) -> int:
+        """A consumer read from `position`; returns where it goes on."""
+        truth = self._truth(partition.key)
+        if not read.records.size:
+            return position
+        number = truth.holding(position)
+        for _, header in headers(read.records.bytes()):
+            if number >= len(truth.batches) or not _same(truth.batches[number], header):
+                raise ViolationError(f"{header} was read from {partition!r} and is not what was committed")
+            number += 1
+            position = header.next_offset
+        return position
+
+    def out_of_range(self, process: BrokerProcess, index: int, position: int) -> None:
+        """A consumer that has read up to `position` was told that there is no such offset.
+
+        A deposed leader that does not know it yet may say so, which is why clients name the epoch (KIP-320).
+        """
+        partition = process.replicas.find(TOPIC, index)
+        image = self._cluster.controller.image.topics.partition(TOPIC, index)
+        if image is None or image.leader_epoch != partition.leader_epoch:
+            return
+        raise ViolationError(f"offset {position} of p{index} was read and is gone from {process.broker_id}")
+
+    def observe(self, process: BrokerProcess) -> None:
+        """A process has done something."""
+        for partition in process.replicas:
+            role = partition.role
+            isr = role.isr if isinstance(role, Leader) else None
+            seen = (
+                partition,
+                partition.log.end_offset,
+                partition.log.latest_epoch,
+                partition.high_watermark,
+                role,
+                isr,
+            )
+            shadow = self._shadows.get((process.broker_id, partition.key))
+            if shadow is None or shadow.seen != seen:
+                self._look(process, partition, shadow)
+                self._shadows[process.broker_id, partition.key].seen = seen
+        if self._acknowledged:
+            for partition, first, end in self._acknowledged:
+                truth = self._truth(partition.key)
+                if end > truth.end:
+                    raise ViolationError(
+                        f"{first}..{end} was acknowledged, {truth.end} is the end: {partition!r}"
+                    )
+            self._acknowledged.clear()
+
+    # How a replica changed.
+
+    def _look(self, process: BrokerProcess, partition: Partition, shadow: Shadow | None) -> None:
+        broker_id, key = process.broker_id, partition.key
+        if shadow is None or shadow.partition is not partition:
+            shadow = self._shadows[broker_id, key] = Shadow(partition)
+        truth = self._truth(key)
+        self._follow_log(broker_id, partition, shadow)
+        if isinstance(partition.role, Leader):
+            if shadow.role is partition.role and partition.high_watermark < shadow.high_watermark:
+                raise ViolationError(
+                    f"the high watermark went back from {shadow.high_watermark}: {partition!r}"
+                )
+            if partition.high_watermark > truth.end:
+                self._commit(partition, shadow, truth)
+            self._check_leader(broker_id, partition, shadow, truth)
+        if shadow.high_watermark >= 0 or not process.after_power_cut:
+            # A power cut may undo a truncation, so that the log is older than the checkpoint beside it.
+            self._check_high_watermark(broker_id, partition, shadow, truth)
+        shadow.role = partition.role
+        shadow.high_watermark = partition.high_watermark
+
+    def _follow_log(self, broker_id: int, partition: Partition, shadow: Shadow) -> None:
+        end = partition.log.end_offset
+        key = partition.key
+        if end < shadow.end:
+            self._trace.note(f"cut p{partition.index} at={broker_id} {shadow.end}->{end}")
+            shadow.cut(end)
+            self._check_complete(key)
+        while shadow.end < end:
+            content = partition.log.read(shadow.end, 1 << 20, up_to=end).bytes()
+            for _, header in headers(content):
+                batch = _batch(header)
+                before = (shadow.batches[-1].base, shadow.batches[-1].epoch) if shadow.batches else (-1, -1)
+                identity = (batch.crc, *before)
+                known = self._lineage.setdefault((key, batch.base, batch.epoch), identity)
+                if known != identity:
+                    raise ViolationError(f"{broker_id} has another {batch} or another log before it: {known}")
+                shadow.batches.append(batch)
+                shadow.epochs[batch.base] = batch.epoch
+                shadow.end = batch.next_offset
+                self._trace.note(f"log p{partition.index} at={broker_id} {batch.base} epoch={batch.epoch}")
+
+    def _commit(self, partition: Partition, shadow: Shadow, truth: Truth) -> None:
+        self._trace.note(f"commit p{partition.index} by={partition.local_id} {partition.high_watermark}")
+        number = bisect_right(shadow.batches, truth.end, key=lambda batch: batch.next_offset)
+        if truth.batches and not shadow.has(truth.batches[-1]):
+            raise ViolationError(f"{partition!r} commits without {truth.batches[-1]}")
+        while truth.end < partition.high_watermark:
+            batch = shadow.batches[number]
+            number += 1
+            if batch.producer_id >= 0:
+                expected = truth.sequences.get(batch.producer_id, 0)
+                if batch.sequence != expected:
+                    raise ViolationError(f"sequence {expected} should have come, not that of {batch}")
+                truth.sequences[batch.producer_id] = expected + 1
+            truth.batches.append(batch)
+            truth.end = batch.next_offset
+        self._check_complete(partition.key)
+
+    # What must hold.
+
+    def _check_leader(self, broker_id: int, partition: Partition, shadow: Shadow, truth: Truth) -> None:
+        image = self._cluster.controller.image.topics.partition(TOPIC, partition.index)
+        if image is None or image.leader != broker_id or image.leader_epoch != partition.leader_epoch:
+            return
+        if truth.batches and not shadow.has(truth.batches[-1]):
+            raise ViolationError(f"the leader lacks {truth.batches[-1]}, which is committed: {partition!r}")
+        self._check_maximal_isr(partition, image)
+
+    @staticmethod
+    def _check_maximal_isr(partition: Partition, image: PartitionImage) -> None:
+        leader = partition.role
+        if not isinstance(leader, Leader) or leader.epoch != image.leader_epoch:
+            return
+        maximal = leader.isr.maximal
+        if not maximal.issuperset(image.isr):
+            raise ViolationError(f"the controller's ISR {image.isr} is not within {maximal} of {partition!r}")
+
+    def _check_high_watermark(
+        self, broker_id: int, partition: Partition, shadow: Shadow, truth: Truth
+    ) -> None:
+        end = partition.high_watermark
+        if end in (shadow.high_watermark, 0):
+            return
+        batch = shadow.ending_at(end)
+        if end > truth.end or batch is None or batch != truth.batches[truth.holding(end - 1)]:
+            raise ViolationError(f"{broker_id} takes {batch} for committed: {partition!r}")
+
+    def _check_complete(self, key: Key) -> None:
+        """Whoever may be elected has everything that is committed."""
+        truth = self._truth(key)
+        image = self._cluster.controller.image
+        topic = image.topics.get(TOPIC)
+        if topic is None or not truth.batches:
+            return
+        partition = topic.partitions[key[1]]
+        last = truth.batches[-1]
+        for broker_id in (*partition.isr, *partition.elr):
+            lossy = self._cluster.machines[broker_id].lossy_incarnation
+            if lossy is not None and image.brokers[broker_id].incarnation == lossy:
+                continue  # it cannot be elected before it registers again, which takes it out
+            shadow = self._shadows.get((broker_id, key))
+            if shadow is None or not shadow.has(last):
+                end = None if shadow is None else shadow.end
+                raise ViolationError(
+                    f"{broker_id} (log end {end}) may be elected without {last}: isr={partition.isr}"
+                    f" elr={partition.elr} leader={partition.leader} epoch={partition.leader_epoch}"
+                )
+
+    def _truth(self, key: Key) -> Truth:
+        truth = self._truths.get(key)
+        if truth is None:
+            truth = self._truths[key] = Truth()
+        return truth
+
+    # The end.
+
+    def committed(self, key: Key) -> int:
+        """How much of a partition is committed."""
+        return self._truth(key).end
+
+
+def _batch(header: BatchHeader) -> Batch:
+    return Batch(
+        header.base_offset,
+        header.next_offset,
+        header.partition_leader_epoch,
+        header.crc,
+        header.producer_id,
+        header.base_sequence,
+    )
+
+
+def _same(batch: Batch, header: BatchHeader) -> bool:
+    return batch == _batch(header)

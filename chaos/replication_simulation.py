@@ -1,0 +1,339 @@
+"""Histories of replicated partitions: one seed is one history, in virtual time.
+
+    python -m chaos.replication_simulation --seed 7 --trace
+    python -m chaos.replication_simulation --histories 10000 --jobs 2
+    python -m chaos.replication_simulation --mutant no-maximal-isr --histories 500
+
+Brokers die with and without their power, pause, leave and come back; messages get lost or come late, links
+are cut in one direction or both; controllers take over. Idempotent producers write meanwhile, consumers read.
+After a while everything is mended, and every log has to become the same, with everything that was
+acknowledged in it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import random
+import sys
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from typing import NamedTuple
+
+from chaos.loop import EventQueue
+from chaos.replication_broker import Cluster, Machine
+from chaos.replication_clients import ALL, LEADER_ONLY, Consumer, Producer
+from chaos.replication_climate import draw_climate, draw_shape
+from chaos.replication_invariants import ReplicationInvariants, ViolationError
+from chaos.replication_mutants import MUTANTS
+from chaos.replication_world import (
+    CONTROLLER,
+    FIRST_CLIENT,
+    ControllerNode,
+    Links,
+    SimulatedSettings,
+    Trace,
+)
+from replication.leader import Leader
+
+CALM_BOUND = 20.0
+"""Seconds, virtual, in which a mended cluster has to converge."""
+MAX_EVENTS = 100_000
+
+
+class HistoryResult(NamedTuple):
+    """What a history came to."""
+
+    seed: int
+    problem: str | None
+    trace: int
+    """Checksum of everything that happened."""
+    acknowledged: int
+    events: int
+
+
+class History:
+    """One seed, from empty disks to equal logs."""
+
+    def __init__(self, seed: int, *, printed: bool = False) -> None:
+        rng = self._rng = random.Random(seed)
+        self.events = 0
+        self._queue = EventQueue()
+        self._climate = draw_climate(rng)
+        self._shape = draw_shape(rng)
+        self.trace = Trace(self._queue, printed=printed)
+        self.trace.note(self._shape, self._climate)
+        links = Links(self._queue, rng, self._shape.latency, self._shape.loss)
+        controller = ControllerNode(self._queue, rng, links, self._shape)
+        settings = SimulatedSettings(self._shape)
+        self._cluster = Cluster(self._queue, rng, links, controller, settings, self.trace, self._climate.down)
+        self.invariants = self._cluster.invariants = ReplicationInvariants(self._cluster, self.trace)
+        for broker_id in range(1, self._shape.brokers + 1):
+            self._cluster.machines[broker_id] = Machine(broker_id, self._cluster)
+        controller.on_image = self.invariants.image_changed
+        self._mourning = False
+        """A power cut took all that min.insync.replicas - 1 may take: nobody else dies until all is whole."""
+        self._producers: list[Producer] = []
+        self._consumers: list[Consumer] = []
+
+    def run(self) -> None:
+        """Raises ViolationError, or whatever a core raises."""
+        controller, climate = self._cluster.controller, self._climate
+        for machine in self._machines:
+            machine.start()
+        self._controller_tick()
+        while len(controller.image.active_brokers()) < len(self._machines):
+            self._step(self._queue.time() + 10.0)
+        controller.create_topic()
+        self._start_clients()
+        end = self._queue.time() + climate.length
+        for mean, action in (
+            (climate.crash, self._crash),
+            (climate.cut, self._cut),
+            (climate.pause, self._pause),
+            (climate.leave, self._leave),
+            (climate.take_over, controller.take_over),
+            (climate.reconfigure, self._reconfigure),
+            (climate.elect, controller.elect_preferred),
+        ):
+            self._repeat(mean, end, action)
+        while self._step(end):
+            pass
+        self._mend()
+        self._converge()
+
+    @property
+    def _machines(self) -> list[Machine]:
+        return list(self._cluster.machines.values())
+
+    def _step(self, until: float) -> bool:
+        self.events += 1
+        if self.events > MAX_EVENTS:
+            raise ViolationError(f"more than {MAX_EVENTS} events: somebody spins")
+        return self._queue.step(until)
+
+    def _repeat(self, mean: float | None, until: float, action: Callable[[], None]) -> None:
+        if mean is None:
+            return
+        when = self._queue.time() + self._rng.expovariate(1.0 / mean)
+        if when < until:
+            self._queue.call_at(when, self._again, mean, until, action)
+
+    def _again(self, mean: float, until: float, action: Callable[[], None]) -> None:
+        action()
+        self._repeat(mean, until, action)
+
+    def _in(self, mean: float, action: Callable[..., object], *args: object) -> None:
+        self._queue.call_at(self._queue.time() + self._rng.expovariate(1.0 / mean), action, *args)
+
+    def _controller_tick(self) -> None:
+        self._cluster.controller.tick()
+        self._queue.call_at(self._queue.time() + 0.1, self._controller_tick)
+
+    def _start_clients(self) -> None:
+        client = FIRST_CLIENT
+        for index in range(self._shape.partitions):
+            for acks in (ALL, ALL, LEADER_ONLY):
+                count = self._rng.randint(5, 20)
+                self._producers.append(Producer(self._cluster, client, index, acks, count))
+                client += 1
+            self._consumers.append(Consumer(self._cluster, client, index))
+            client += 1
+        begins = [each.begin for each in self._producers] + [each.begin for each in self._consumers]
+        for begin in begins:
+            self._queue.call_at(self._queue.time() + self._rng.random(), begin)
+
+    # Faults.
+
+    def _crash(self) -> None:
+        up = [machine for machine in self._machines if machine.process is not None]
+        if not up or self._must_spare():
+            return
+        power = self._rng.random() < self._climate.power
+        victims = up if self._rng.random() < self._climate.together else [self._rng.choice(up)]
+        if power and not self._shape.flush:
+            victims = victims[:1]
+            power = self._mourning = self._may_lose_power(victims[0])
+        for machine in victims:
+            machine.crash(power_lost=power)
+
+    def _must_spare(self) -> bool:
+        if self._mourning and self._all_registered() and self._all_in_sync():
+            self._mourning = False
+        return self._mourning
+
+    def _may_lose_power(self, victim: Machine) -> bool:
+        """Whether min.insync.replicas - 1 is one at least, and the victim is not the only one to miss
+        something."""
+        image = self._cluster.controller.image
+        needed = any(
+            victim.broker_id in (*entry.partition.isr, *entry.partition.elr) or not entry.partition.has_leader
+            for entry in image.topics.partitions()
+        )
+        return self._shape.min_isr > 1 and self._all_registered() and (not needed or self._all_in_sync())
+
+    def _all_in_sync(self) -> bool:
+        image = self._cluster.controller.image
+        return all(
+            len(entry.partition.isr) == len(entry.partition.replicas) for entry in image.topics.partitions()
+        )
+
+    def _all_registered(self) -> bool:
+        """Whether a process runs on every machine, and the controller knows that one."""
+        image = self._cluster.controller.image
+        return all(
+            machine.process is not None
+            and image.brokers[machine.broker_id].incarnation == machine.process.incarnation
+            for machine in self._machines
+        )
+
+    def _cut(self) -> None:
+        a, b = self._rng.sample((CONTROLLER, *self._cluster.machines), 2)
+        others = [each for each in (CONTROLLER, *self._cluster.machines) if each != a]
+        match self._rng.randrange(4):
+            case 0:
+                cuts = [(a, b)]
+            case 1:
+                cuts = [(a, b), (b, a)]
+            case 2:
+                cuts = [(a, other) for other in others]
+            case _:
+                cuts = [(a, other) for other in others] + [(other, a) for other in others]
+        self.trace.note("cut", cuts)
+        for source, target in cuts:
+            self._cluster.links.cut(source, target)
+            self._in(self._climate.cut_for, self._cluster.links.mend, source, target)
+
+    def _pause(self) -> None:
+        process = self._rng.choice(self._machines).process
+        if process is not None:
+            process.pause()
+            self._in(self._climate.pause_for, process.resume)
+
+    def _leave(self) -> None:
+        machine = self._rng.choice(self._machines)
+        if machine.process is not None and not self._must_spare():
+            patience = self._rng.choice((0.2, 1.0, 3.0))
+            machine.process.enter(machine.process.leave, patience)
+
+    def _reconfigure(self) -> None:
+        if self._shape.flush or self._shape.min_isr == 1:
+            # Else what a power cut may take would depend on when each broker heard of it.
+            value = self._rng.randint(1, self._shape.replicas)
+            self.trace.note("min.insync.replicas", value)
+            self._cluster.controller.set_min_isr(value)
+
+    # The end.
+
+    def _mend(self) -> None:
+        self.trace.note("mend")
+        self._cluster.links.heal()
+        for machine in self._machines:
+            machine.start()
+            if machine.process is not None:
+                machine.process.resume()
+
+    def _converge(self) -> None:
+        deadline = self._queue.time() + CALM_BOUND
+        next_look = self._queue.time()
+        while self._step(deadline):
+            if self._queue.time() >= next_look:
+                next_look += 0.25
+                if not self._problems():
+                    return
+        raise ViolationError(f"{CALM_BOUND} s after everything was mended: {'; '.join(self._problems())}")
+
+    def _problems(self) -> list[str]:
+        """Why the cluster has not converged."""
+        problems = [
+            f"producer {number} waits" for number, each in enumerate(self._producers) if not each.done
+        ]
+        for entry in self._cluster.controller.image.topics.partitions():
+            name = f"p{entry.number}"
+            key = (entry.topic.topic_id.bytes, entry.number)
+            if len(entry.partition.isr) < len(entry.partition.replicas):
+                problems.append(f"{name} has the ISR {entry.partition.isr} of {entry.partition.replicas}")
+            committed = self.invariants.committed(key)
+            for broker_id in entry.partition.replicas:
+                process = self._cluster.process(broker_id)
+                partition = None if process is None else process.replicas.by_key(key)
+                if partition is None:
+                    problems.append(f"{broker_id} has no replica of {name}")
+                elif not partition.log.end_offset == partition.high_watermark == committed:
+                    problems.append(f"{broker_id} has {partition!r}, {committed} is committed")
+                elif (broker_id == entry.partition.leader) != isinstance(partition.role, Leader):
+                    problems.append(f"{broker_id} is wrong about its role: {partition!r}")
+        return problems
+
+
+def run_history(seed: int, *, printed: bool = False) -> HistoryResult:
+    """Run one history; a violated invariant, or an error out of a core, is its problem."""
+    history = History(seed, printed=printed)
+    problem = None
+    try:
+        history.run()
+    except (ViolationError, AssertionError, LookupError, ValueError, TypeError, AttributeError) as error:
+        if printed:
+            raise
+        problem = f"{type(error).__name__}: {error}"
+    checksum, acknowledged = history.trace.checksum, history.invariants.acknowledgements
+    return HistoryResult(seed, problem, checksum, acknowledged, history.events)
+
+
+def run_histories(first: int, count: int) -> list[HistoryResult]:
+    """Run the seeds from `first` on, and return those that failed."""
+    return [result for seed in range(first, first + count) if (result := run_history(seed)).problem]
+
+
+def find_violation(mutant: str, first: int, count: int) -> HistoryResult | None:
+    """The first of these seeds that fails while a rule is taken away; None if all pass."""
+    with MUTANTS[mutant].applied():
+        for seed in range(first, first + count):
+            result = run_history(seed)
+            if result.problem is not None:
+                return result
+    return None
+
+
+def _run_all(first: int, count: int, jobs: int) -> Iterator[HistoryResult]:
+    """Those that failed, in chunks of seeds that as many processes as there are jobs share."""
+    end = first + count
+    chunk = max(1, min(100, count // jobs))
+    chunks = [(start, min(chunk, end - start)) for start in range(first, end, chunk)]
+    if jobs == 1:
+        for each in chunks:
+            yield from run_histories(*each)
+        return
+    with ProcessPoolExecutor(jobs) as pool:
+        for results in pool.map(run_histories, *zip(*chunks, strict=True)):
+            yield from results
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """The command; its exit status is 1 if a history failed, or if a mutant was not found."""
+    parser = argparse.ArgumentParser(prog="python -m chaos.replication_simulation", description=__doc__)
+    parser.add_argument("--seed", type=int, default=0, help="the first seed")
+    parser.add_argument("--histories", type=int, default=1)
+    parser.add_argument("--jobs", type=int, default=1, help="processes")
+    parser.add_argument("--trace", action="store_true", help="print what happens")
+    parser.add_argument("--mutant", choices=sorted(MUTANTS), help="take a rule away and look for a violation")
+    options = parser.parse_args(arguments)
+    if options.mutant:
+        found = find_violation(options.mutant, options.seed, options.histories)
+        print(found if found is not None else f"{options.mutant} was not found")
+        return 0 if found is not None else 1
+    if options.trace:
+        print(run_history(options.seed, printed=True))
+        return 0
+    failed = 0
+    for result in _run_all(options.seed, options.histories, options.jobs):
+        failed += 1
+        replay = f"python -m chaos.replication_simulation --seed {result.seed} --trace"
+        print(f"{result}\n  {replay}", flush=True)
+    print(f"{options.histories} histories, {failed} failed")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    logging.getLogger("kraft").setLevel(logging.ERROR)
+    sys.exit(main())

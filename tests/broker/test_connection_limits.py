@@ -1,0 +1,205 @@
+"""One connection's promises: order, and bounds on what waits on either side. Over real sockets, with answers
+that the test gives."""
+
+from __future__ import annotations
+
+import asyncio
+import struct
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+
+import pytest
+
+from kraft.broker.connection import Connection, ConnectionLimits, Reply
+from kraft.broker.listener import Listeners
+from kraft.broker.outgoing import Segment
+
+LIMITS = ConnectionLimits(max_frame=1_000_000, max_unanswered=4, max_idle=0.2)
+AT_ONCE, LATER, HOLD = b"a", b"l", b"h"
+MEGABYTE = bytes(1_000_000)
+
+Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
+
+
+def framed(payload: bytes) -> bytes:
+    return struct.pack(">i", len(payload)) + payload
+
+
+class Answers:
+    """What the other side does: the first byte of a request says when it is answered, always by itself."""
+
+    def __init__(self) -> None:
+        self.begun: list[bytes] = []
+        self.waiting: dict[bytes, Reply] = {}
+        self.padding = b""
+        self.began = asyncio.Event()
+
+    def __call__(self, connection: Connection, frame: memoryview) -> Sequence[Segment] | None:
+        request = bytes(frame)
+        self.begun.append(request)
+        self.began.set()
+        if request[:1] == AT_ONCE:
+            return [framed(request + self.padding)]
+        self.waiting[request] = connection.defer(hold=request[:1] == HOLD)
+        return None
+
+    def answer(self, request: bytes) -> None:
+        self.waiting.pop(request).send([framed(request)])
+
+    async def until_begun(self, count: int) -> None:
+        while len(self.begun) < count:
+            self.began.clear()
+            await self.began.wait()
+
+
+@pytest.fixture
+def answers() -> Answers:
+    return Answers()
+
+
+@pytest.fixture
+async def listeners(answers: Answers) -> AsyncIterator[Listeners]:
+    each = Listeners(answers, LIMITS)
+    yield each
+    await each.close()
+
+
+@pytest.fixture
+async def connect(listeners: Listeners) -> AsyncIterator[Callable[[], Awaitable[Streams]]]:
+    port = await listeners.bind("PLAINTEXT", "127.0.0.1", 0)
+    await listeners.accept()
+    writers: list[asyncio.StreamWriter] = []
+
+    async def open_one() -> Streams:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=2**26)
+        writers.append(writer)
+        return reader, writer
+
+    yield open_one
+    for writer in writers:
+        writer.transport.abort()
+
+
+async def receive(reader: asyncio.StreamReader) -> bytes:
+    async with asyncio.timeout(10):
+        (size,) = struct.unpack(">i", await reader.readexactly(4))
+        return await reader.readexactly(size)
+
+
+async def quiet(answers: Answers) -> int:
+    """How many requests were begun once the loop has nothing left to do for them."""
+    before = -1
+    while before != len(answers.begun):
+        before = len(answers.begun)
+        for _ in range(200):
+            await asyncio.sleep(0)
+    return before
+
+
+async def until_left(listeners: Listeners, count: int) -> None:
+    """Let the loop run until only so many connections are left."""
+    async with asyncio.timeout(10):
+        while len(listeners.connections) > count:  # noqa: ASYNC110 - it is the loop that has to go round
+            await asyncio.sleep(0)
+
+
+async def test_answers_keep_the_order_of_requests(connect: Callable, answers: Answers) -> None:
+    reader, writer = await connect()
+    requests = [b"l0", b"a1", b"l2", b"a3"]
+    writer.write(b"".join(map(framed, requests)))
+    await answers.until_begun(4)
+    answers.answer(b"l2")
+    answers.answer(b"l0")
+    assert [await receive(reader) for _ in requests] == requests
+
+
+async def test_a_holding_request_is_overtaken_by_none(connect: Callable, answers: Answers) -> None:
+    reader, writer = await connect()
+    writer.write(framed(b"h0") + framed(b"a1"))
+    await answers.until_begun(1)
+    assert await quiet(answers) == 1
+    answers.answer(b"h0")
+    assert [await receive(reader), await receive(reader)] == [b"h0", b"a1"]
+
+
+async def test_unanswered_requests_are_bounded(connect: Callable, answers: Answers) -> None:
+    reader, writer = await connect()
+    requests = [b"l%d" % number for number in range(9)]
+    writer.write(b"".join(map(framed, requests)))
+    await answers.until_begun(LIMITS.max_unanswered)
+    assert await quiet(answers) == LIMITS.max_unanswered
+    for begun, request in enumerate(requests, LIMITS.max_unanswered + 1):
+        answers.answer(request)
+        assert await receive(reader) == request
+        await answers.until_begun(min(begun, len(requests)))
+        assert await quiet(answers) == min(begun, len(requests))
+
+
+async def test_what_a_client_does_not_read_is_not_made(connect: Callable, answers: Answers) -> None:
+    """The system's socket buffers take some megabytes; a hundred are asked for."""
+    answers.padding = MEGABYTE
+    reader, writer = await connect()
+    writer.transport.pause_reading()
+    requests = [b"a%d" % number for number in range(100)]
+    writer.write(b"".join(map(framed, requests)))
+    await answers.until_begun(1)
+    assert await quiet(answers) < 50
+    writer.transport.resume_reading()
+    for request in requests:
+        assert (await receive(reader))[: len(request)] == request
+
+
+async def test_what_cannot_be_begun_is_not_read(
+    connect: Callable, listeners: Listeners, answers: Answers
+) -> None:
+    """Behind a request that holds, the connection takes what its buffer holds and leaves the rest to TCP."""
+    _, writer = await connect()
+    writer.write(framed(b"h0"))
+    await answers.until_begun(1)
+    (connection,) = listeners.connections
+    for _ in range(64):
+        writer.write(framed(b"a" + MEGABYTE[:-1]))
+    await quiet(answers)
+    assert writer.transport.get_write_buffer_size() > 32_000_000
+    assert connection._frames.buffered <= 1_100_000
+    assert answers.begun == [b"h0"]
+
+
+async def test_a_frame_beyond_the_limit_closes(connect: Callable, answers: Answers) -> None:
+    reader, writer = await connect()
+    writer.write(framed(b"a0") + struct.pack(">i", LIMITS.max_frame + 1))
+    assert await receive(reader) == b"a0"
+    assert await reader.read() == b""
+    assert answers.begun == [b"a0"]
+
+
+async def test_idle_connections_are_closed(connect: Callable, listeners: Listeners, answers: Answers) -> None:
+    """One that waits for an answer is not idle; one that does not take its answers is."""
+    answers.padding = MEGABYTE
+    waiting_reader, waiting_writer = await connect()
+    waiting_writer.write(framed(b"l0"))
+    _, slow_writer = await connect()
+    slow_writer.transport.pause_reading()
+    slow_writer.write(framed(b"a1") * 50)
+    silent_reader, _ = await connect()
+    closing = asyncio.create_task(listeners.close_idle())
+    async with asyncio.timeout(10):
+        assert await silent_reader.read() == b""
+        await until_left(listeners, 1)
+    answers.answer(b"l0")
+    assert await receive(waiting_reader) == b"l0"
+    closing.cancel()
+
+
+async def test_idle_connections_may_live_for_ever(answers: Answers) -> None:
+    await asyncio.wait_for(Listeners(answers, ConnectionLimits(max_idle=-0.001)).close_idle(), 1)
+
+
+async def test_a_lost_connection_forgets_what_it_waited_for(
+    connect: Callable, listeners: Listeners, answers: Answers
+) -> None:
+    _, writer = await connect()
+    writer.write(framed(b"l0"))
+    await answers.until_begun(1)
+    writer.close()
+    await until_left(listeners, 0)
+    answers.answer(b"l0")

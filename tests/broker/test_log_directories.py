@@ -1,0 +1,127 @@
+"""Log directories: whose log lies where, what was checkpointed, and what happens to what is deleted."""
+
+from __future__ import annotations
+
+import random
+from uuid import UUID
+
+from kafkawire.records import build_batch
+from kraft.broker.log_directories import LogDirectories
+from kraft.clock import SystemClock
+from logstore.checkpoints import RECOVERY_POINTS, read_offsets
+from logstore.config import LogConfig
+from logstore.log import Log
+from logstore.memory import MemoryStorage
+from replication.outbox import Outbox
+from replication.partition import Partition
+from replication.settings import ReplicationSettings
+
+ROOT = "data"
+TOPIC_ID = UUID(int=7)
+
+
+def storage_with_root() -> MemoryStorage:
+    storage = MemoryStorage(random.Random(1))
+    storage.make_directory(ROOT)
+    return storage
+
+
+def directories(storage: MemoryStorage) -> LogDirectories:
+    return LogDirectories(storage, [ROOT], SystemClock())
+
+
+def opened(place: LogDirectories, topic_id: UUID = TOPIC_ID) -> Log:
+    return place.open("orders", topic_id, 0, LogConfig())[0]
+
+
+def append(log: Log, count: int) -> None:
+    for number in range(count):
+        log.append_as_leader(build_batch([(1_000, None, b"%d" % number)]), 0, 1_000)
+
+
+def sync(log: Log) -> None:
+    for part in log.files_to_sync():
+        part.sync()
+    log.synced_to(log.end_offset)
+
+
+def test_a_log_that_is_being_synced_may_be_deleted() -> None:
+    """The files stay open until nothing is being synced: a sync that began before the deletion succeeds."""
+    storage = storage_with_root()
+    place = directories(storage)
+    log = opened(place)
+    append(log, 3)
+    under_way = [*place.new_names(), *log.files_to_sync()]
+    place.delete(log)
+    for part in under_way:
+        part.sync()
+    assert not storage.exists(f"{ROOT}/orders-0")
+    place.remove_deleted()
+    assert not [name for name in storage.list(ROOT) if name.startswith("orders")]
+
+
+def test_what_an_earlier_process_deleted_is_removed_by_the_next() -> None:
+    storage = storage_with_root()
+    place = directories(storage)
+    place.delete(opened(place))
+    after = directories(storage)
+    assert any(name.endswith("-delete") for name in storage.list(ROOT))
+    after.remove_deleted()
+    assert not any(name.endswith("-delete") for name in storage.list(ROOT))
+
+
+def test_a_topic_created_anew_under_its_name_begins_empty_and_the_old_data_are_kept_aside() -> None:
+    storage = storage_with_root()
+    place = directories(storage)
+    append(opened(place), 3)
+    after = directories(storage)
+    anew = opened(after, UUID(int=8))
+    assert anew.end_offset == 0
+    assert storage.exists(f"{ROOT}/orders-0-stray")
+
+
+def test_what_the_metadata_do_not_know_is_set_aside_and_not_deleted() -> None:
+    storage = storage_with_root()
+    append(opened(directories(storage)), 3)
+    after = directories(storage)
+    after.set_strays_aside()
+    assert storage.exists(f"{ROOT}/orders-0-stray")
+    assert not storage.exists(f"{ROOT}/orders-0")
+
+
+def test_the_recovery_point_on_disk_follows_a_cut_at_once() -> None:
+    """Otherwise a restart would take for synced what was appended in place of the end that was cut."""
+    storage = storage_with_root()
+    place = directories(storage)
+    log = opened(place)
+    outbox = Outbox(lambda: None, place.log_was_cut)
+    partition = Partition("orders", (TOPIC_ID.bytes, 0), log, 1, ReplicationSettings(), outbox)
+    append(log, 5)
+    sync(log)
+    place.checkpoint_recovery_points([partition])
+    assert read_offsets(storage, ROOT, RECOVERY_POINTS) == {("orders", 0): 5}
+    log.truncate_to(2)
+    outbox.was_cut(partition)
+    assert read_offsets(storage, ROOT, RECOVERY_POINTS) == {("orders", 0): 2}
+
+
+def test_a_power_cut_after_a_kill_leaves_what_was_synced_in_between() -> None:
+    """Seed 265 of the replication's simulation: the name of the directory was nobody's to sync any more."""
+    storage = storage_with_root()
+    append(opened(directories(storage)), 2)
+    storage.kill()
+    place = directories(storage)
+    log = opened(place)
+    for name in place.new_names():
+        name.sync()
+    sync(log)
+    storage.crash()
+    assert opened(directories(storage)).end_offset == 2
+
+
+def test_names_of_new_logs_are_synced_once() -> None:
+    storage = storage_with_root()
+    place = directories(storage)
+    opened(place)
+    assert len(place.new_names()) == 1
+    assert place.new_names() == []

@@ -1,0 +1,248 @@
+"""Whole clusters of real processes, to be killed and paused.
+
+Nothing here sleeps: a test waits until the cluster says what it is waiting for (`World.until`), or for
+acknowledgements (`Load.more`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import signal
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
+
+import pytest
+import pytest_asyncio
+
+from chaos.checker import HistoryChecker, Verdict
+from chaos.faults import Faults
+from chaos.workload import decode_number, encode_value
+from kafkawire.errors import KafkaError
+from kraft.client.admin import Admin
+from kraft.client.cluster import Backoff, Cluster, Topic
+from kraft.client.connections import CONNECTION_FAILURES
+from kraft.client.consumer import EARLIEST, LATEST, Consumer, TopicPartition
+from kraft.client.lanes import Acknowledged
+from kraft.client.producer import IdempotentProducer
+from kraft.local_cluster import LocalCluster, plan_cluster
+
+TIMEOUT = 40.0
+"""Seconds that anything may take before a test gives up on it."""
+
+_names = itertools.count(1)
+
+
+class World:
+    """A running cluster, controllers 101, … and brokers 1, …, and a client that watches it."""
+
+    def __init__(self, nodes: LocalCluster, client: Cluster) -> None:
+        self.nodes = nodes
+        self.client = client
+        self.admin = Admin(client, timeout=TIMEOUT)
+        self.faults = Faults(nodes, lambda _: None)
+        self.controllers = [node.node_id for node in nodes.plan.nodes if node.votes]
+        self.brokers = [node.node_id for node in nodes.plan.nodes if not node.votes]
+
+    @property
+    def bootstrap(self) -> str:
+        return self.nodes.plan.bootstrap
+
+    async def until(self, condition: Callable[[], Awaitable[Any]]) -> Any:
+        """Ask again and again until the answer is true; what fails to answer is asked again."""
+        backoff = Backoff()
+        async with asyncio.timeout(TIMEOUT):
+            while True:
+                with contextlib.suppress(KafkaError, *CONNECTION_FAILURES):
+                    answer = await condition()
+                    if answer:
+                        return answer
+                await backoff.pause()
+
+    async def create_topic(self, partitions: int, **configs: str) -> str:
+        """A topic with three replicas, two of them in sync at least."""
+        name = f"cluster-{next(_names)}"
+        await self.admin.create_topic(
+            name, partitions=partitions, replication_factor=3, configs={"min.insync.replicas": "2"} | configs
+        )
+        await self.until_in_sync(name)
+        return name
+
+    async def until_in_sync(self, *names: str) -> None:
+        """Wait until every replica of these topics (or of all) is in sync."""
+
+        async def in_sync() -> bool:
+            topics = await self.admin.topics()
+            wanted = [topic for topic in topics if topic.name in names or not names]
+            return len(wanted) >= len(names) and all(
+                len(each.isr) == len(each.replicas) and each.leader >= 0
+                for topic in wanted
+                for each in topic.partitions
+            )
+
+        await self.until(in_sync)
+
+    async def topic(self, name: str) -> Topic:
+        """A topic as the metadata describes it now."""
+
+        async def known() -> Topic:
+            return await self.admin.topic(name)
+
+        described: Topic = await self.until(known)
+        return described
+
+    async def leader(self, name: str, partition: int = 0) -> int:
+        """Who leads a partition; waits while nobody does."""
+
+        async def led() -> int | None:
+            leader = (await self.admin.topic(name)).partitions[partition].leader
+            return leader if leader >= 0 else None
+
+        return int(await self.until(led))
+
+    async def until_led_by_another(self, name: str, node_id: int, partition: int = 0) -> int:
+        """Wait until somebody else than `node_id` leads."""
+
+        async def moved() -> int | None:
+            leader = (await self.admin.topic(name)).partitions[partition].leader
+            return leader if leader not in (-1, node_id) else None
+
+        return int(await self.until(moved))
+
+    async def active_controller(self) -> int:
+        """Who leads the quorum; waits while nobody does."""
+
+        async def active() -> int | None:
+            leader = (await self.admin.quorum()).leader_id
+            return leader if leader >= 0 else None
+
+        return int(await self.until(active))
+
+    async def heal(self) -> None:
+        """Everybody runs, and every replica is in sync."""
+        for process in self.nodes.processes.values():
+            if process.running:
+                process.send_signal(signal.SIGCONT)
+        down = [process for process in self.nodes.processes.values() if not process.running]
+        await asyncio.gather(*(process.start() for process in down))
+        await self.until_in_sync()
+
+    def tracebacks(self) -> list[str]:
+        """Names of nodes whose log shows a mistake of ours."""
+        processes = self.nodes.processes.values()
+        return [each.name for each in processes if "Traceback" in each.log_path.read_text()]
+
+
+class Load:
+    """An idempotent producer of ours that keeps sending, and the checker of all that it sent."""
+
+    def __init__(self, world: World, topic: str, partitions: int) -> None:
+        self._world = world
+        self._topic = topic
+        self._partitions = partitions
+        self._checker = HistoryChecker()
+        self._acknowledged = 0
+        self._news = asyncio.Event()
+        self._stopping = False
+        self._task = asyncio.create_task(self._run())
+
+    def _on_acknowledged(self, acknowledged: Acknowledged) -> None:
+        self._checker.acknowledged(acknowledged.partition, acknowledged.count)
+        self._acknowledged += acknowledged.count
+        self._news.set()
+
+    async def _run(self) -> None:
+        async with (
+            Cluster(self._world.bootstrap) as client,
+            IdempotentProducer(client, on_acknowledged=self._on_acknowledged) as producer,
+        ):
+            for burst in itertools.count():
+                if self._stopping:
+                    return
+                deliveries = []
+                for partition in range(self._partitions):
+                    for _ in range(5):
+                        key = b"%d" % (burst % 7)
+                        value = encode_value(self._checker.sent(partition, key, b""), b"x" * 100)
+                        deliveries.append(
+                            await producer.send(self._topic, value, key=key, partition=partition)
+                        )
+                await asyncio.gather(*deliveries)
+
+    async def more(self, count: int) -> None:
+        """Wait until so many more records are acknowledged."""
+        wanted = self._acknowledged + count
+        async with asyncio.timeout(TIMEOUT):
+            while self._acknowledged < wanted:
+                self._news.clear()
+                waiting = asyncio.ensure_future(self._news.wait())
+                await asyncio.wait([waiting, self._task], return_when=asyncio.FIRST_COMPLETED)
+                waiting.cancel()
+                if self._task.done():
+                    self._task.result()
+
+    async def stop(self) -> None:
+        """Send no more, and wait until all is acknowledged."""
+        self._stopping = True
+        async with asyncio.timeout(TIMEOUT):
+            await self._task
+
+    async def verdict(self) -> Verdict:
+        """Read everything back and judge."""
+        for name, record in await read_all(self._world.bootstrap, self._topic, self._partitions):
+            number = decode_number(record.value)
+            self._checker.read(name.partition, record.offset, number, record.key, b"")
+        return self._checker.verdict()
+
+
+async def read_all(bootstrap: str, topic: str, partitions: int) -> list[tuple[TopicPartition, Any]]:
+    """Every record of a topic, in the order of reading."""
+    names = [TopicPartition(topic, index) for index in range(partitions)]
+    found = []
+    async with Cluster(bootstrap) as client, Consumer(client) as consumer, asyncio.timeout(TIMEOUT):
+        consumer.assign(await consumer.offsets(names, EARLIEST))
+        ends = await consumer.offsets(names, LATEST)
+        while any(consumer.positions[name] < end for name, end in ends.items()):
+            for fetched in await consumer.poll():
+                found += [(fetched.partition, record) for record in fetched.records]
+    return found
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def running(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[World]:
+    """One cluster for all tests here. What they kill is started again before the next one."""
+    plan = plan_cluster(3, 3, tmp_path_factory.mktemp("cluster"))
+    async with LocalCluster(plan) as nodes, Cluster(plan.bootstrap) as client:
+        await nodes.start()
+        world = World(nodes, client)
+        yield world
+        assert world.tracebacks() == []
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def world(running: World) -> World:
+    """The cluster, whole."""
+    await running.heal()
+    return running
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def start_load(world: World) -> AsyncIterator[Callable[[str, int], Load]]:
+    """Starts producers, and ends those that the test did not."""
+    loads: list[Load] = []
+
+    def start(topic: str, partitions: int) -> Load:
+        loads.append(Load(world, topic, partitions))
+        return loads[-1]
+
+    yield start
+    for load in loads:
+        load._task.cancel()
+        await asyncio.wait([load._task])
+
+
+@pytest.fixture
+def read_back() -> Callable[..., Any]:
+    """Reads all of a topic: `read_all`."""
+    return read_all

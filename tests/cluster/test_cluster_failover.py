@@ -1,0 +1,219 @@
+"""What a cluster goes through, one fault at a time, while idempotent producers keep sending."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from kafkawire import messages
+from kafkawire.apis import ApiKey
+from kafkawire.errors import ErrorCode
+from kafkawire.records import build_batch
+
+pytestmark = [
+    pytest.mark.cluster,
+    pytest.mark.xdist_group("cluster"),
+    pytest.mark.asyncio(loop_scope="session"),
+]
+
+SESSION_TIMEOUT = 3.0
+
+
+def produce_request(topic: str, batch: bytes, timeout_ms: int = 5000) -> Any:
+    """Asks for one batch in partition 0, acknowledged by all."""
+    request = messages.request_class(ApiKey.PRODUCE)
+    data = request.TopicProduceData.PartitionProduceData(index=0, records=batch)
+    topic_data = [request.TopicProduceData(name=topic, partition_data=[data])]
+    return request(transactional_id=None, acks=-1, timeout_ms=timeout_ms, topic_data=topic_data)
+
+
+async def produce(world: Any, topic: str, batch: bytes) -> Any:
+    """Produce one batch to the leader of partition 0, whoever it is; the answer has no error."""
+
+    async def done() -> Any:
+        leader = await world.leader(topic)
+        response = await world.client.call(leader, ApiKey.PRODUCE, produce_request(topic, batch), 6.0)
+        result = response.responses[0].partition_responses[0]
+        return result if result.error_code == ErrorCode.NONE else None
+
+    return await world.until(done)
+
+
+async def test_sigterm_moves_leaderships_first(world: Any, start_load: Callable[..., Any]) -> None:
+    topic = await world.create_topic(3)
+    load = start_load(topic, 3)
+    await load.more(100)
+    leader = await world.leader(topic)
+    leaving = asyncio.create_task(world.nodes.processes[leader].terminate())
+    moved = asyncio.create_task(world.until_led_by_another(topic, leader))
+    done, _ = await asyncio.wait([leaving, moved], return_when=asyncio.FIRST_COMPLETED)
+    assert done == {moved}, "the process ended before its leadership had moved"
+    assert await leaving == 0
+    assert "left_uncontrolled" not in world.nodes.processes[leader].log_path.read_text()
+    await load.more(100)
+    await world.faults.restart(leader)
+    await world.until_in_sync(topic)
+    await load.stop()
+    verdict = await load.verdict()
+    assert verdict.kept_its_word, verdict
+    assert verdict.read == verdict.sent == verdict.acknowledged
+
+
+async def test_a_paused_leader_is_replaced_and_fenced(world: Any, start_load: Callable[..., Any]) -> None:
+    topic = await world.create_topic(3)
+    load = start_load(topic, 3)
+    await load.more(100)
+    leader = await world.leader(topic)
+    connection = await world.client.connection(leader)
+    paused = world.faults.pause(leader)
+    # This request waits in the paused process and is read before it knows that it has been replaced.
+    to_zombie = connection.send(
+        ApiKey.PRODUCE, produce_request(topic, build_batch([(0, b"zombie", b"-1\tzombie")]))
+    )
+    await world.until_led_by_another(topic, leader)
+    assert time.monotonic() - paused.at < SESSION_TIMEOUT + 2
+    await load.more(100)
+    world.faults.resume(leader)
+    try:
+        async with asyncio.timeout(20):
+            answer = await to_zombie
+        assert answer.responses[0].partition_responses[0].error_code in (
+            ErrorCode.NOT_LEADER_OR_FOLLOWER,
+            ErrorCode.REQUEST_TIMED_OUT,
+            ErrorCode.NOT_ENOUGH_REPLICAS,
+            ErrorCode.NOT_ENOUGH_REPLICAS_AFTER_APPEND,
+        )
+    except ConnectionError:
+        pass  # as good an answer
+    await world.until_in_sync(topic)
+    await load.stop()
+    verdict = await load.verdict()
+    assert verdict.kept_its_word, verdict
+    assert verdict.read == verdict.sent
+
+
+async def test_idempotence_survives_the_death_of_all(world: Any, read_back: Callable[..., Any]) -> None:
+    """Every process is killed at once. A batch that is sent again is answered as the first time; so it is by
+    the leader that comes after."""
+    topic = await world.create_topic(1)
+    now_ms = time.time_ns() // 1_000_000  # producers of long ago are forgotten, as in Kafka
+    batches = [
+        build_batch(
+            [(now_ms, b"k", b"%d" % index)], producer_id=9_000_000, producer_epoch=0, base_sequence=index
+        )
+        for index in range(8)
+    ]
+    assert [(await produce(world, topic, batch)).base_offset for batch in batches] == list(range(8))
+    everybody = world.nodes.processes
+    await asyncio.gather(*(process.kill() for process in everybody.values()))
+    await world.nodes.start()
+    await world.until_in_sync(topic)
+    assert (await produce(world, topic, batches[-1])).base_offset == 7
+    leader = await world.leader(topic)
+    await world.faults.kill(leader)
+    await world.until_led_by_another(topic, leader)
+    assert (await produce(world, topic, batches[-2])).base_offset == 6
+    following = build_batch([(now_ms, b"k", b"8")], producer_id=9_000_000, producer_epoch=0, base_sequence=8)
+    assert (await produce(world, topic, following)).base_offset == 8
+    records = await read_back(world.bootstrap, topic, 1)
+    assert [record.value for _, record in records] == [b"%d" % index for index in range(9)]
+
+
+async def test_leaders_go_on_without_controllers(world: Any, start_load: Callable[..., Any]) -> None:
+    topic = await world.create_topic(3)
+    load = start_load(topic, 3)
+    await load.more(100)
+    await asyncio.gather(*(world.faults.kill(node_id) for node_id in world.controllers))
+    await load.more(1000)
+    request = messages.request_class(ApiKey.CREATE_TOPICS)
+    wanted = request.CreatableTopic(name="in-vain", num_partitions=1, replication_factor=1)
+    refused = await world.client.call_any(
+        ApiKey.CREATE_TOPICS, request(topics=[wanted], timeout_ms=500), timeout=10
+    )
+    assert refused.topics[0].error_code == ErrorCode.REQUEST_TIMED_OUT
+    await asyncio.gather(*(world.faults.restart(node_id) for node_id in world.controllers))
+    await load.more(100)
+    await world.create_topic(1)
+    await load.stop()
+    verdict = await load.verdict()
+    assert verdict.kept_its_word, verdict
+    assert verdict.read == verdict.sent
+
+
+async def test_a_killed_leader_is_replaced_within_a_second(
+    world: Any, start_load: Callable[..., Any]
+) -> None:
+    """The bound is loose: machines that run tests are slow. `make bench` measures."""
+    topic = await world.create_topic(3)
+    load = start_load(topic, 3)
+    await load.more(100)
+    leader = await world.leader(topic)
+    fault = await world.faults.kill(leader)
+    await world.until_led_by_another(topic, leader)
+    assert time.monotonic() - fault.at < SESSION_TIMEOUT, "noticed by the broken link, not by the session"
+    await load.more(100)
+    await load.stop()
+    verdict = await load.verdict()
+    assert verdict.kept_its_word, verdict
+
+
+async def test_the_wrong_broker_names_the_right_one(world: Any) -> None:
+    """KIP-951: so that the client need not ask for metadata first."""
+    topic = await world.create_topic(1)
+    leader = await world.leader(topic)
+    partition = (await world.topic(topic)).partitions[0]
+    batch = build_batch([(0, b"k", b"v")])
+    for other in {1, 2, 3} - {leader}:
+        refused = await world.client.call(other, ApiKey.PRODUCE, produce_request(topic, batch), 5.0)
+        result = refused.responses[0].partition_responses[0]
+        assert result.error_code == ErrorCode.NOT_LEADER_OR_FOLLOWER
+        assert (result.current_leader.leader_id, result.current_leader.leader_epoch) == (
+            leader,
+            partition.leader_epoch,
+        )
+        (endpoint,) = refused.node_endpoints
+        assert (endpoint.node_id, endpoint.port) == (leader, world.client.brokers[leader].port)
+
+
+async def test_a_consumer_of_an_older_epoch_is_fenced(world: Any) -> None:
+    topic = await world.create_topic(1)
+    await produce(world, topic, build_batch([(0, b"k", b"v")]))
+    old = (await world.topic(topic)).partitions[0]
+    await world.faults.kill(old.leader)
+    await world.until_led_by_another(topic, old.leader)
+    new = (await world.topic(topic)).partitions[0]
+    assert new.leader_epoch > old.leader_epoch
+    request = messages.request_class(ApiKey.FETCH)
+
+    async def fetch(epoch: int) -> Any:
+        part = request.FetchTopic.FetchPartition(
+            partition=0,
+            current_leader_epoch=epoch,
+            fetch_offset=0,
+            last_fetched_epoch=-1,
+            log_start_offset=-1,
+            partition_max_bytes=1000,
+        )
+        asked = request(
+            replica_id=-1,
+            max_wait_ms=0,
+            min_bytes=1,
+            max_bytes=1000,
+            session_id=0,
+            session_epoch=-1,
+            topics=[request.FetchTopic(topic=topic, partitions=[part])],
+            forgotten_topics_data=[],
+            rack_id="",
+        )
+        response = await world.client.call(new.leader, ApiKey.FETCH, asked, 5.0)
+        return response.responses[0].partitions[0]
+
+    fenced = await fetch(old.leader_epoch)
+    assert fenced.error_code == ErrorCode.FENCED_LEADER_EPOCH
+    assert fenced.current_leader.leader_epoch == new.leader_epoch
+    assert (await fetch(new.leader_epoch + 1)).error_code == ErrorCode.UNKNOWN_LEADER_EPOCH
+    assert (await fetch(new.leader_epoch)).error_code == ErrorCode.NONE

@@ -1,0 +1,85 @@
+"""A disk that takes no more: the client is told, the node stops with one line, and what it acknowledged is
+there when it is started again.
+
+The disk is "full" by the limit of the system on the size of the files of one process, which another process
+may set while that one runs.
+"""
+
+from __future__ import annotations
+
+import resource
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from kafkawire import messages
+from kafkawire.apis import ApiKey
+from kafkawire.errors import ErrorCode
+from kafkawire.records import build_batch
+from kraft.client.admin import Admin
+from kraft.client.cluster import Cluster
+from kraft.client.connections import CONNECTION_FAILURES
+from kraft.client.consumer import Consumer, TopicPartition
+from kraft.local_cluster import LocalCluster, plan_cluster
+
+TOPIC = "filling"
+
+
+@pytest.fixture
+async def nodes(tmp_path: Path) -> AsyncIterator[LocalCluster]:
+    async with LocalCluster(plan_cluster(1, 1, tmp_path)) as cluster:
+        await cluster.start()
+        yield cluster
+
+
+async def produce(client: Cluster, number: int) -> ErrorCode | None:
+    """Produce one batch of 1,000 bytes; None if the connection was lost."""
+    request = messages.request_class(ApiKey.PRODUCE)
+    batch = build_batch([(0, b"%d" % number, bytes(1000))])
+    data = request.TopicProduceData.PartitionProduceData(index=0, records=batch)
+    topic_data = [request.TopicProduceData(name=TOPIC, partition_data=[data])]
+    try:
+        response = await client.call(
+            1,
+            ApiKey.PRODUCE,
+            request(transactional_id=None, acks=-1, timeout_ms=5000, topic_data=topic_data),
+            5.0,
+        )
+    except CONNECTION_FAILURES:
+        return None
+    return ErrorCode(response.responses[0].partition_responses[0].error_code)
+
+
+async def test_nothing_acknowledged_is_lost_when_the_disk_is_full(nodes: LocalCluster) -> None:
+    process = nodes.processes[1]
+    async with Cluster(nodes.plan.bootstrap) as client:
+        await Admin(client).create_topic(TOPIC, partitions=1, replication_factor=1)
+        await client.refresh([TOPIC])
+        acknowledged = 0
+        outcome: ErrorCode | None = ErrorCode.NONE
+        while outcome is ErrorCode.NONE and acknowledged < 300:
+            if acknowledged == 50:
+                resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (100_000, 100_000))
+            outcome = await produce(client, acknowledged)
+            acknowledged += outcome is ErrorCode.NONE
+    assert 50 < acknowledged < 100
+    assert outcome is ErrorCode.KAFKA_STORAGE_ERROR
+    assert await process.wait() == 1
+    said = process.log_path.read_text()
+    assert "Traceback" not in said
+    (line,) = [line for line in said.splitlines() if line.startswith("kraft-node: ")]
+    assert f"{TOPIC}-0" in line
+    assert "File too large" in line
+
+    await process.start()
+    async with Cluster(nodes.plan.bootstrap) as client, Consumer(client) as consumer:
+        partition = TopicPartition(TOPIC, 0)
+        consumer.assign({partition: 0})
+        await client.refresh([TOPIC])
+        keys: list[bytes | None] = []
+        while len(keys) < acknowledged:
+            for fetched in await consumer.poll():
+                keys += [record.key for record in fetched.records]
+        assert keys == [b"%d" % number for number in range(acknowledged)]
+        assert await produce(client, acknowledged) is ErrorCode.NONE
