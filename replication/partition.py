@@ -343,8 +343,7 @@ class Partition:
         return len(leader.isr.committed.members) < wanted
 
     def _advance(self, leader: Leader, now: float) -> None:
-        # KIP-966: under min.insync.replicas nothing commits, so that an eligible leader replica misses
-        # nothing.
+        # KIP-966: under min.insync.replicas nothing commits, so an eligible leader replica misses nothing.
         if self._is_under_min_isr(leader):
             return
         end = leader.committed_end(self.held_end(), now, self.settings.replica_lag_time_max)
