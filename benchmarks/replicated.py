@@ -13,10 +13,11 @@ from collections.abc import Sequence
 from confluent_kafka import KafkaError, Message, Producer
 from confluent_kafka.admin import AdminClient
 
-from benchmarks import clients, floor
+from benchmarks import clients
 from benchmarks.bench import Bench, node_pids
 from benchmarks.clients import ClientFailedError, Load, quiet
 from benchmarks.figures import Figure, percentile
+from benchmarks.warm_pages import warm_pages
 from kraft.local_cluster import LocalCluster
 
 RATE = 1000
@@ -36,11 +37,13 @@ async def _throughput(bench: Bench, cluster: LocalCluster) -> list[Figure]:
     bootstrap, topic = cluster.plan.bootstrap, "replicated"
     await asyncio.to_thread(clients.create_topic, bootstrap, topic, 1, 3)
     await asyncio.to_thread(clients.produce, bootstrap, topic, Load(50_000, 1024))
-    with bench.directory() as directory:
-        floor.checksum_and_write(directory, round(3 * load.gigabytes * 1.2e9))
     metadata = await asyncio.to_thread(AdminClient(quiet(bootstrap)).list_topics, topic, 5)
     leader = cluster.processes[metadata.topics[topic].partitions[0].leader].name
-    with bench.metered("replicated", node_pids(cluster)) as measured:
+    with (
+        bench.directory() as reserve,
+        warm_pages(reserve, cluster.plan.directory, round(3 * load.gigabytes * 1.2e9)),
+        bench.metered("replicated", node_pids(cluster)) as measured,
+    ):
         await asyncio.to_thread(clients.produce, bootstrap, topic, load)
     cost = {name: cpu.total / load.gigabytes for name, cpu in measured.cpu.items()}
     followers = [cost[name] for name in cost if name.startswith("broker") and name != leader]

@@ -3,8 +3,8 @@
 A node with both roles is one process. A producer with acks=all, linger 5 ms and the default batch size fills
 a topic; a consumer reads it back from the page cache. The figure is the node's CPU time (user and system,
 /proc) per 10⁹ bytes of values: unlike records per second it does not depend on how fast the client is. Right
-before each produce the same amount is checked and written without a broker; that shows how the machine is and
-leaves free pages for the broker to write to.
+before each produce the same amount is checked and written without a broker, which shows how the machine is;
+both write to warm pages (`warm_pages`).
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from benchmarks import clients, floor
 from benchmarks.bench import Bench, Measured, node_pids
 from benchmarks.clients import Load
 from benchmarks.figures import Figure
+from benchmarks.warm_pages import warm_pages
 from kraft.local_cluster import LocalCluster
 
 PRODUCE_BOUND = 0.8
@@ -46,7 +47,11 @@ async def _produced(bench: Bench, cluster: LocalCluster, load: Load, label: str)
     bench.say(f"{label}: {load.records:,} records")
     topic, bootstrap = label.replace(" ", "-"), cluster.plan.bootstrap
     await asyncio.to_thread(clients.create_topic, bootstrap, topic)
-    with bench.metered(label, node_pids(cluster)) as measured:
+    with (
+        bench.directory() as reserve,
+        warm_pages(reserve, cluster.plan.directory, round(load.gigabytes * 1.2e9)),
+        bench.metered(label, node_pids(cluster)) as measured,
+    ):
         await asyncio.to_thread(clients.produce, bootstrap, topic, load)
     return measured
 
