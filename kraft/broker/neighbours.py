@@ -3,7 +3,7 @@ says so.
 
 A killed process takes its links with it at once, while the controller waits for a grace before it fences
 the broker. A client that asks for metadata in between would be sent to the dead leader, and several come
-back only after a second. Told that the leader is not available they ask again at once. So the leaders are
+back only after a second. So the leaders are
 asked whether they are there before a client is told of them. Suspicion ends by itself: if only the link
 between two brokers is cut, clients are not to suffer for long.
 """

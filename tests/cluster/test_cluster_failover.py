@@ -161,6 +161,21 @@ async def test_a_killed_leader_is_replaced_within_a_second(
     assert verdict.kept_its_word, verdict
 
 
+async def test_the_first_to_ask_after_a_kill_is_told_of_the_next_leader(world: Any) -> None:
+    """A client that is told of no leader comes back when its own timer says so, up to a second later."""
+    topic = await world.create_topic(1)
+    leader = await world.leader(topic)
+    other = min({1, 2, 3} - {leader})
+    await world.client.connection(other)
+    await world.faults.kill(leader)
+    request = messages.request_class(ApiKey.METADATA)
+    asked = request(topics=[request.MetadataRequestTopic(name=topic)], allow_auto_topic_creation=False)
+    answer = await world.client.call(other, ApiKey.METADATA, asked, 5.0)
+    (partition,) = answer.topics[0].partitions
+    assert partition.error_code == ErrorCode.NONE
+    assert partition.leader_id in {1, 2, 3} - {leader}
+
+
 async def test_the_wrong_broker_names_the_right_one(world: Any) -> None:
     """KIP-951: so that the client need not ask for metadata first."""
     topic = await world.create_topic(1)

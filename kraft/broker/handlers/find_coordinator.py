@@ -14,6 +14,7 @@ from kafkawire.errors import ErrorCode, KafkaError
 from kafkawire.messages import response_class
 from kraft.broker.context import BrokerContext
 from kraft.broker.dispatch import Request
+from kraft.broker.suspected_leaders import leaders_looked_at
 from kraft.coordinator.placement import partition_of
 from metadata.records import NO_LEADER
 
@@ -35,9 +36,8 @@ class FindCoordinatorHandler:
             return self._all(keys, ErrorCode.INVALID_REQUEST, f"key type {message.key_type} is not served")
         if not self._context.internal_topics.exists(topic):
             return self._create(request, topic, keys)
-        suspects = {self._leader(topic, key) for key in keys} - {NO_LEADER, self._context.node_id}
-        if suspects:
-            return self._look(request, topic, keys, suspects)
+        if self._leaders_elsewhere(topic, keys):
+            return self._look(request, topic, keys)
         return self._answer(request, topic, keys)
 
     async def _create(self, request: Request, topic: str, keys: list[str]) -> Any:
@@ -47,8 +47,14 @@ class FindCoordinatorHandler:
             return self._all(keys, error.code, error.message)
         return self._answer(request, topic, keys)
 
-    async def _look(self, request: Request, topic: str, keys: list[str], leaders: set[int]) -> Any:
-        await self._context.neighbours.look_at(leaders)
+    def _leaders_elsewhere(self, topic: str, keys: list[str]) -> set[int]:
+        return {self._leader(topic, key) for key in keys} - {NO_LEADER, self._context.node_id}
+
+    async def _look(self, request: Request, topic: str, keys: list[str]) -> Any:
+        context = self._context
+        await leaders_looked_at(
+            context.neighbours, context.metadata, lambda: self._leaders_elsewhere(topic, keys)
+        )
         return self._answer(request, topic, keys)
 
     def _leader(self, topic: str, key: str) -> int:

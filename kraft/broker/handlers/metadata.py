@@ -16,6 +16,7 @@ from kafkawire.errors import ErrorCode, KafkaError
 from kafkawire.messages import response_class
 from kraft.broker.context import BrokerContext
 from kraft.broker.dispatch import Request
+from kraft.broker.suspected_leaders import leaders_looked_at
 from metadata.controller.commands import CreateTopics, CreateTopicsReply, NewTopic
 from metadata.controller.topic_names import check_name
 from metadata.image import MetadataImage, PartitionImage, TopicImage
@@ -39,9 +40,8 @@ class MetadataHandler:
         names = self._missing(message)
         if names:
             return self._create_and_answer(request, message, names)
-        elsewhere = self._leaders_elsewhere(message)
-        if elsewhere:
-            return self._look_and_answer(request, message, elsewhere)
+        if self._leaders_elsewhere(message):
+            return self._look_and_answer(request, message)
         return self._answer(request, message, {})
 
     def _leaders_elsewhere(self, message: Any) -> set[int]:
@@ -51,8 +51,11 @@ class MetadataHandler:
         leaders = {partition.leader for topic in asked if topic is not None for partition in topic.partitions}
         return leaders - {self._context.node_id, NO_LEADER}
 
-    async def _look_and_answer(self, request: Request, message: Any, leaders: set[int]) -> Any:
-        await self._context.neighbours.look_at(leaders)
+    async def _look_and_answer(self, request: Request, message: Any) -> Any:
+        context = self._context
+        await leaders_looked_at(
+            context.neighbours, context.metadata, lambda: self._leaders_elsewhere(message)
+        )
         return self._answer(request, message, {})
 
     def _missing(self, message: Any) -> list[str]:
