@@ -3,9 +3,9 @@ says so.
 
 A killed process takes its links with it at once, while the controller waits for a grace before it fences
 the broker. A client that asks for metadata in between would be sent to the dead leader, and several come
-back only after a second. So the leaders are
-asked whether they are there before a client is told of them. Suspicion ends by itself: if only the link
-between two brokers is cut, clients are not to suffer for long.
+back only after a second. So the leaders are asked whether they are there before a client is told of them
+(`suspected_leaders`). Suspicion ends by itself: if only the link between two brokers is cut, clients are not
+to suffer for long.
 """
 
 from __future__ import annotations
