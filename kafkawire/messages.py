@@ -11,6 +11,7 @@ are decoded (`schemas.check`); - Metadata 0 says "all topics" with an empty list
 always None here; - DeleteTopics before 6 names topics in `topic_names`: always `topics` here; -
 FindCoordinator before 4 asks and answers about one key: always `coordinator_keys` and `coordinators` here;
 - what versions of the group APIs say in different places (`group_messages`);
+- ApiVersions before 3 does not say what software asks: its name and version are None here;
 - a zero uuid is None; authorized operations are a set of operation numbers, None where they were not asked
 for.
 """
@@ -42,6 +43,7 @@ MAX_RESPONSE_ITEMS = 5_000_000
 
 _INT32 = Struct(">i")
 _SIZE_AND_CORRELATION = Struct(">ii")
+_UNSUPPORTED_VERSION = Struct(">h").pack(ErrorCode.UNSUPPORTED_VERSION)
 
 _PACKAGES = (
     "kafka",
@@ -122,6 +124,8 @@ def decode_request(key: int, version: int, body: Buffer) -> Any:
         request.topics = [state(name=name) for name in request.topic_names]
     elif key == ApiKey.FIND_COORDINATOR and version < 4:
         request.coordinator_keys = [request.key]
+    elif key == ApiKey.API_VERSIONS and version < 3:
+        request.client_software_name = request.client_software_version = None
     else:
         complete_request(key, version, request)
     return request
@@ -165,8 +169,8 @@ def decode_response(key: int, version: int, payload: Buffer) -> Any:
         except IndexError:
             raise invalid("the response header is cut off") from None
     body = view[start:]
-    if key == ApiKey.API_VERSIONS and bytes(body[:2]) != b"\x00\x00":
-        version = 0  # an error comes in the one version that every client reads
+    if key == ApiKey.API_VERSIONS and bytes(body[:2]) == _UNSUPPORTED_VERSION:
+        version = 0  # this one error comes in the version that every client reads (KIP-511)
     response = _decode(key, "Response", version, body, MAX_RESPONSE_ITEMS)
     if key == ApiKey.FIND_COORDINATOR and version < 4:
         response.coordinators = [
@@ -192,8 +196,11 @@ def _answer_one_key(response: Any) -> None:
 
 def _decode(key: int, kind: str, version: int, body: memoryview, most_items: int) -> Any:
     check(_shape(key, kind, version), body, most_items=most_items)
+    made = _message_class(key, kind)
+    # Its own decoder reads every error of ApiVersions as version 0.
+    decode = super(made, made).decode if key == ApiKey.API_VERSIONS else made.decode
     try:
-        message = _message_class(key, kind).decode(body, version=version)
+        message = decode(body, version=version)
     except UnicodeDecodeError:
         raise invalid("a text is not UTF-8") from None
     except (ValueError, AssertionError):

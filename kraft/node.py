@@ -28,7 +28,7 @@ from kraft.readiness import NodeAddresses, announce_ready
 from kraft.status import add_status_routes
 from kraft.transport.client import Peer, PeerOptions
 from kraft.transport.server import NodeServer
-from logstore.storage import LocalStorage, StorageError
+from logstore.storage import LocalStorage, Storage, StorageError
 from metadata.controller.decision import ControllerConfig
 from metadata.records import Endpoint, NodeEndpoint
 
@@ -47,12 +47,18 @@ class NodeFailureError(Exception):
 class Node:
     """One node. `run` returns after a controlled shutdown and raises when the node cannot go on."""
 
-    def __init__(self, config: NodeConfig, ready: Callable[[NodeAddresses], None]) -> None:
+    def __init__(
+        self,
+        config: NodeConfig,
+        ready: Callable[[NodeAddresses], None],
+        clock: Clock | None = None,
+        storage: Storage | None = None,
+    ) -> None:
         self._config = config
         self._ready = ready
-        self._clock: Clock = SystemClock()
+        self._clock = clock or SystemClock()
         self._rng = random.Random()
-        self._storage = LocalStorage()
+        self._storage = storage or LocalStorage()
         self._cluster_id = ""
         self._stopping = asyncio.Event()
         self._failure: BaseException | None = None

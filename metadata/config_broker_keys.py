@@ -104,7 +104,20 @@ NETWORK: Final = (
     ),
     broker_setting("connections.max.idle.ms", _LONG, 600_000, "After how long an idle connection is closed."),
     broker_setting(
-        "max.connections", _INT, INT_MAX, "Client connections in all.", _NATURAL, update=Update.CLUSTER_WIDE
+        "max.connections",
+        _INT,
+        INT_MAX,
+        "Client connections in all; further ones wait until one of them closes.",
+        _NATURAL,
+        update=Update.CLUSTER_WIDE,
+    ),
+    broker_setting(
+        "max.connections.per.ip",
+        _INT,
+        INT_MAX,
+        "Client connections from one address; one more is closed.",
+        _NATURAL,
+        update=Update.CLUSTER_WIDE,
     ),
     broker_setting(
         "max.incremental.fetch.session.cache.slots", _INT, 1000, "Fetch sessions that are kept.", _NATURAL

@@ -7,6 +7,7 @@ import asyncio
 import contextlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from uuid import UUID
 
 from kafkawire.apis import ApiKey
@@ -25,7 +26,7 @@ from kraft.broker.handlers.produce import ProduceHandler
 from kraft.broker.internal_topics import InternalTopics
 from kraft.broker.isr_updates import IsrUpdates
 from kraft.broker.lifecycle import BrokerLifecycle, HeartbeatSettings
-from kraft.broker.listener import Listeners
+from kraft.broker.listener import ConnectionQuota, Listeners
 from kraft.broker.log_directories import LogDirectories
 from kraft.broker.metadata_cache import MetadataCache
 from kraft.broker.metadata_feed import MetadataFeed
@@ -171,7 +172,7 @@ class Broker:
             lambda: self.metadata.image.offset,
             self._had_better_rest,
         )
-        self.listeners = Listeners(self._dispatcher(), self._connection_limits())
+        self.listeners = Listeners(self._dispatcher(), self._connection_limits(), self._connection_quota)
 
     def _registration(self, addresses: BrokerAddresses) -> RegisterBroker:
         identity = self._identity
@@ -191,6 +192,10 @@ class Broker:
             max_frame=configuration.number("socket.request.max.bytes"),
             max_idle=configuration.seconds("connections.max.idle.ms"),
         )
+
+    def _connection_quota(self) -> ConnectionQuota:
+        limit = partial(self._configuration.current, self.metadata.image)
+        return ConnectionQuota(limit("max.connections"), limit("max.connections.per.ip"))
 
     def _dispatcher(self) -> Dispatcher:
         context = BrokerContext(
@@ -250,7 +255,8 @@ class Broker:
             group.create_task(self.transactions.coordinator.run())
             group.create_task(self.listeners.close_idle())
             await self._lifecycle.unfenced.wait()
-            await self.listeners.accept()
+            self.listeners.listen()
+            group.create_task(self.listeners.accept())
             started()
 
     async def leave(self, timeout: float) -> bool:

@@ -46,6 +46,12 @@ class BrokerConfiguration:
         assert isinstance(value, int), name
         return value
 
+    def current(self, image: MetadataImage, name: str) -> int:
+        """As `number`, of a key that may also be changed while the node runs."""
+        value = resolve(broker_key(name), self.layers(image)).value
+        assert isinstance(value, int), name
+        return value
+
     def seconds(self, name: str) -> float:
         """As `number`, of a key in milliseconds."""
         return self.number(name) / 1000

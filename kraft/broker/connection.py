@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol, cast
 
@@ -38,12 +38,14 @@ class Dispatch(Protocol):
 class Reply:
     """A place in the order of replies, filled once."""
 
-    __slots__ = ("_connection", "_segments", "holds")
+    __slots__ = ("_connection", "_segments", "holds", "when_lost")
 
     def __init__(self, connection: Connection, *, holds: bool) -> None:
         self._connection = connection
         self._segments: Sequence[Segment] | None = None
         self.holds = holds
+        self.when_lost: Callable[[], object] | None = None
+        """Called if the connection is gone before the answer: whoever works on it may stop."""
 
     @property
     def segments(self) -> Sequence[Segment] | None:
@@ -85,6 +87,8 @@ class Connection(asyncio.BufferedProtocol):
         self.peer: tuple[str, int] = ("", 0)
         self.client_software: tuple[str, str] = ("unknown", "unknown")
         self.last_active = 0.0
+        self.when_lost: Callable[[], object] | None = None
+        """Called when the connection is gone."""
 
     # -- asyncio ----------------------------------------------------------------------------------
 
@@ -107,8 +111,14 @@ class Connection(asyncio.BufferedProtocol):
     def connection_lost(self, exc: BaseException | None) -> None:  # noqa: ARG002 - asyncio calls it so
         self.closed = True
         self._open_connections.discard(self)
+        waiting = tuple(self._waiting)
         self._waiting.clear()
         self._outgoing.close()
+        for reply in waiting:
+            if reply.when_lost is not None:
+                reply.when_lost()
+        if self.when_lost is not None:
+            self.when_lost()
 
     def get_buffer(self, sizehint: int) -> memoryview:
         return self._frames.get_buffer(sizehint)

@@ -159,20 +159,26 @@ class Admin:
         await self._retried(key, request, check)
 
     async def _retried(self, key: ApiKey, request: Any, check: Any) -> Any:
-        """Ask until `check` accepts the reply, raises what no retry heals, or time is over."""
+        """Ask until `check` accepts the reply, raises what no retry heals, or time is over. What was answered
+        last says more than that a last try had no time left."""
         loop = asyncio.get_running_loop()
         deadline = loop.time() + self.timeout
         backoff = Backoff()
+        answered: KafkaError | None = None
         while True:
             try:
                 response = await self.cluster.call_any(key, request, max(0.1, deadline - loop.time()))
                 check(response)
-            except CONNECTION_FAILURES:
+            except CONNECTION_FAILURES as failure:
                 if loop.time() > deadline:
+                    if answered is not None:
+                        raise answered from failure
                     raise
+                answered = None
             except KafkaError as error:
                 if not error.code.retriable or _is_final(key, error.code) or loop.time() > deadline:
                     raise
+                answered = error
             else:
                 return response
             await backoff.pause()

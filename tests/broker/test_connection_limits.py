@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 import pytest
 
 from kraft.broker.connection import Connection, ConnectionLimits, Reply
-from kraft.broker.listener import Listeners
+from kraft.broker.listener import ConnectionQuota, Listeners
 from kraft.broker.outgoing import Segment
 
 LIMITS = ConnectionLimits(max_frame=1_000_000, max_unanswered=4, max_idle=0.2)
@@ -66,7 +66,8 @@ async def listeners(answers: Answers) -> AsyncIterator[Listeners]:
 @pytest.fixture
 async def connect(listeners: Listeners) -> AsyncIterator[Callable[[], Awaitable[Streams]]]:
     port = await listeners.bind("PLAINTEXT", "127.0.0.1", 0)
-    await listeners.accept()
+    listeners.listen()
+    accepting = asyncio.create_task(listeners.accept())
     writers: list[asyncio.StreamWriter] = []
 
     async def open_one() -> Streams:
@@ -77,6 +78,7 @@ async def connect(listeners: Listeners) -> AsyncIterator[Callable[[], Awaitable[
     yield open_one
     for writer in writers:
         writer.transport.abort()
+    accepting.cancel()
 
 
 async def receive(reader: asyncio.StreamReader) -> bytes:
@@ -203,3 +205,66 @@ async def test_a_lost_connection_forgets_what_it_waited_for(
     writer.close()
     await until_left(listeners, 0)
     answers.answer(b"l0")
+
+
+async def test_who_works_on_an_answer_is_told_when_nobody_waits_for_it(
+    connect: Callable, answers: Answers
+) -> None:
+    _, writer = await connect()
+    writer.write(framed(b"l0") + framed(b"h1"))
+    await answers.until_begun(2)
+    told = asyncio.Event()
+    answers.waiting[b"h1"].when_lost = told.set
+    writer.close()
+    await asyncio.wait_for(told.wait(), 10)
+
+
+# -- how many -------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def quota(listeners: Listeners) -> Callable[[int, int], None]:
+    def set_quota(total: int, per_address: int) -> None:
+        listeners._quota = lambda: ConnectionQuota(total, per_address)
+
+    return set_quota
+
+
+async def test_connections_beyond_the_limit_wait_for_their_turn(
+    connect: Callable, listeners: Listeners, quota: Callable
+) -> None:
+    quota(2, 100)
+    first, second, third = [await connect() for _ in range(3)]
+    third[1].write(framed(b"a3"))
+    for reader, writer in (first, second):
+        writer.write(framed(b"a1"))
+        assert await receive(reader) == b"a1"
+    assert len(listeners.connections) == 2
+    first[1].close()
+    assert await receive(third[0]) == b"a3"
+    assert len(listeners.connections) == 2
+
+
+async def test_one_address_has_so_many_connections(connect: Callable, quota: Callable) -> None:
+    quota(100, 2)
+    first, second, third = [await connect() for _ in range(3)]
+    assert await third[0].read() == b""
+    for reader, writer in (first, second):
+        writer.write(framed(b"a1"))
+        assert await receive(reader) == b"a1"
+    first[1].close()
+    assert await first[0].read() == b""
+    reader, writer = await connect()
+    writer.write(framed(b"a4"))
+    assert await receive(reader) == b"a4"
+
+
+async def test_a_name_is_bound_on_each_of_its_addresses(answers: Answers) -> None:
+    listeners = Listeners(answers, LIMITS)
+    port = await listeners.bind("PLAINTEXT", "", 0)
+    listeners.listen()
+    again = Listeners(answers, LIMITS)
+    with pytest.raises(OSError, match="in use"):
+        await again.bind("PLAINTEXT", "127.0.0.1", port)
+    await again.close()
+    await listeners.close()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import uuid
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import pytest
@@ -64,6 +64,7 @@ class FakeCluster:
         self.swallow = 0
         self.created: dict[str, Any] = {}
         self.requests: list[tuple[int, ApiKey]] = []
+        self.before: Callable[[int, ApiKey], None] = lambda node_id, key: None
         self.controller_misses = 0
         self._writers: set[asyncio.StreamWriter] = set()
 
@@ -108,6 +109,7 @@ class FakeCluster:
         """The reply's frame; b"" is none, None closes the connection."""
         header = parse_request_header(memoryview(frame))
         key = ApiKey(header.api_key)
+        self.before(node_id, key)
         self.requests.append((node_id, key))
         if node_id in self.silent:
             return b""

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from kafkawire.apis import ApiKey
 from kafkawire.errors import ErrorCode, KafkaError
 from kafkawire.records import records
 from kraft.client.admin import Admin
@@ -195,6 +196,21 @@ async def test_topics_are_created_and_deleted_through_any_broker(fake: Any) -> N
         assert (await admin.topic(TOPIC)).partitions[1].leader == 2
         with pytest.raises(KafkaError, match="UNKNOWN_TOPIC_OR_PARTITION"):
             await admin.topic("none")
+
+
+async def test_an_error_that_was_answered_is_not_hidden_by_a_last_try_without_time(fake: Any) -> None:
+    """Nobody answers the last try, for which 0.1 s are left."""
+    fake.controller_misses = 1
+
+    def fall_silent(node_id: int, key: ApiKey) -> None:
+        if key is ApiKey.CREATE_TOPICS and not fake.controller_misses:
+            fake.silent |= {1, 2}
+
+    fake.before = fall_silent
+    async with Cluster(fake.bootstrap) as cluster:
+        with pytest.raises(KafkaError) as failed:
+            await Admin(cluster, timeout=0.05).create_topic("new")
+    assert failed.value.code is ErrorCode.NOT_CONTROLLER
 
 
 async def test_callers_at_one_time_share_a_metadata_request(fake: Any) -> None:

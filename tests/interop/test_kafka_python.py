@@ -23,7 +23,7 @@ def kafka() -> Iterator[Any]:
     gc.collect()
 
 
-@pytest.mark.parametrize("compression", [None, "gzip"])
+@pytest.mark.parametrize("compression", [None, "gzip", "snappy", "lz4", "zstd"])
 def test_an_idempotent_producer_and_a_consumer(
     kafka: Any,
     bootstrap: str,

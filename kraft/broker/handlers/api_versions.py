@@ -21,8 +21,8 @@ def api_versions(request: Request, message: Any) -> Any:
     """The API table, as the client may know it."""
     response = response_class(ApiKey.API_VERSIONS)
     name, version = message.client_software_name, message.client_software_version
-    if name or version:
-        if not (_SOFTWARE.fullmatch(name or "") and _SOFTWARE.fullmatch(version or "")):
+    if name is not None:
+        if not (_SOFTWARE.fullmatch(name) and _SOFTWARE.fullmatch(version)):
             return response(error_code=ErrorCode.INVALID_REQUEST, api_keys=[], throttle_time_ms=0)
         request.connection.client_software = (name, version)
     keys = [

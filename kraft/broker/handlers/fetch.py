@@ -25,6 +25,7 @@ from kraft.broker.context import BrokerContext
 from kraft.broker.dispatch import Request
 from kraft.broker.leader_hints import leader_hint
 from kraft.broker.outgoing import Segment
+from kraft.broker.timeouts import LONGEST
 from logstore.log import EMPTY_SLICE
 from logstore.storage import StorageError
 from replication.partition import Partition
@@ -153,12 +154,13 @@ class _Attempt:
     def wait(self) -> None:
         """Answer when there is enough or the time is over."""
         self._reply = self._connection.defer(hold=True)
+        self._reply.when_lost = self._stop
         for part in self._wanted:
             partition = self._handler.partition(part)
             if partition is not None:
                 partition.watchers[self] = None
                 self._watched.append(partition)
-        self._timer = self._loop.call_later(self._fetch.max_wait_ms / 1000, self._finish)
+        self._timer = self._loop.call_later(min(self._fetch.max_wait_ms / 1000, LONGEST), self._finish)
 
     def notify(self, partition: Partition) -> None:
         """See `Watcher`. Several appends in one turn of the loop are read together."""
@@ -168,7 +170,7 @@ class _Attempt:
 
     def _look_again(self) -> None:
         self._scheduled = False
-        if self._reply is not None and (self._connection.closed or self.read()):
+        if self._reply is not None and self.read():
             self._answer()
 
     def _finish(self) -> None:
@@ -177,11 +179,16 @@ class _Attempt:
             self._answer()
 
     def _answer(self) -> None:
-        reply, self._reply = self._reply, None
+        reply = self._stop()
         assert reply is not None
+        reply.send(self.encode())
+
+    def _stop(self) -> Reply | None:
+        """Wait no longer: an answer is due, or nobody is left to take one."""
+        reply, self._reply = self._reply, None
         if self._timer is not None:
             self._timer.cancel()
         for partition in self._watched:
             partition.watchers.pop(self, None)
         self._watched.clear()
-        reply.send(self.encode())
+        return reply
