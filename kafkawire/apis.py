@@ -2,8 +2,8 @@
 
 Dispatch, the ApiVersions response, the codec and `docs/protocol.md` derive from it. The minimum versions
 are exactly those of Kafka 4.2, because clients hard-code some of them (kafka-go sends FindCoordinator 0,
-librdkafka OffsetForLeaderEpoch 2). The maximum versions stop before topic ids in Produce (13) and Fetch
-(13) and before transaction version 2 (Produce 12): advertising those would switch clients to them at once.
+librdkafka OffsetForLeaderEpoch 2). The maximum versions are those of Kafka 4.2, but for what brokers ask each
+other (AddPartitionsToTxn from 4 on) and what is not served yet.
 """
 
 from __future__ import annotations
@@ -99,23 +99,23 @@ def _versions(first: int, last: int) -> range:
 
 
 _TABLE = (
-    _api(ApiKey.PRODUCE, _versions(3, 11), 9, advertised_min=0),
-    _api(ApiKey.FETCH, _versions(4, 12), 12),
+    _api(ApiKey.PRODUCE, _versions(3, 13), 9, advertised_min=0),
+    _api(ApiKey.FETCH, _versions(4, 18), 12),
     _api(ApiKey.LIST_OFFSETS, _versions(1, 11), 6),
-    _api(ApiKey.METADATA, _versions(0, 12), 9),
-    _api(ApiKey.OFFSET_COMMIT, _versions(2, 9), 8),
-    _api(ApiKey.OFFSET_FETCH, _versions(1, 9), 6),
+    _api(ApiKey.METADATA, _versions(0, 13), 9),
+    _api(ApiKey.OFFSET_COMMIT, _versions(2, 10), 8),
+    _api(ApiKey.OFFSET_FETCH, _versions(1, 10), 6),
     _api(ApiKey.FIND_COORDINATOR, _versions(0, 6), 3),
     _api(ApiKey.JOIN_GROUP, _versions(0, 9), 6),
     _api(ApiKey.HEARTBEAT, _versions(0, 4), 4),
     _api(ApiKey.LEAVE_GROUP, _versions(0, 5), 4),
     _api(ApiKey.SYNC_GROUP, _versions(0, 5), 4),
-    _api(ApiKey.DESCRIBE_GROUPS, _versions(0, 5), 5),
+    _api(ApiKey.DESCRIBE_GROUPS, _versions(0, 6), 5),
     _api(ApiKey.LIST_GROUPS, _versions(0, 5), 3),
-    _api(ApiKey.API_VERSIONS, _versions(0, 3), 3),
+    _api(ApiKey.API_VERSIONS, _versions(0, 4), 3),
     _api(ApiKey.CREATE_TOPICS, _versions(2, 7), 5, forwarded=True),
     _api(ApiKey.DELETE_TOPICS, _versions(1, 6), 4, forwarded=True),
-    _api(ApiKey.INIT_PRODUCER_ID, _versions(0, 4), 2),
+    _api(ApiKey.INIT_PRODUCER_ID, _versions(0, 5), 2),
     _api(ApiKey.OFFSET_FOR_LEADER_EPOCH, _versions(2, 4), 4),
     _api(ApiKey.ADD_PARTITIONS_TO_TXN, _versions(0, 3), 3),
     _api(ApiKey.ADD_OFFSETS_TO_TXN, _versions(0, 4), 3),

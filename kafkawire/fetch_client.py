@@ -1,4 +1,4 @@
-"""The client's half of Fetch: the request written, the response read. Versions 4 to 12."""
+"""The client's half of Fetch: the request written, the response read. Versions 4 to 18."""
 
 from __future__ import annotations
 
@@ -7,16 +7,18 @@ from struct import error as struct_error
 from typing import NamedTuple
 
 from kafkawire.apis import APIS, ApiKey
+from kafkawire.endpoints import NodeEndpoint, read_endpoints
 from kafkawire.fetch import FetchPartition, FetchRequest, FetchResult
 from kafkawire.headers import encode_request_header
-from kafkawire.primitives import compact_string, invalid, plain_string
+from kafkawire.primitives import TopicRef, compact_string, invalid, plain_string
 from kafkawire.reader import Reader
 from kafkawire.varints import unsigned
 
 _API = APIS[ApiKey.FETCH]
 _INT32 = Struct(">i")
-_LIMITS = Struct(">iiiib")
+_LIMITS = Struct(">iiib")
 _SESSION = Struct(">ii")
+_REPLICA_STATE = Struct(">BBBiqB")  # one tag, number 1, 13 bytes: replica id, broker epoch, no tags
 _PARTITION_4 = Struct(">iqi")
 _PARTITION_5 = Struct(">iqqi")
 _PARTITION_9 = Struct(">iiqqi")
@@ -35,12 +37,13 @@ class Received(NamedTuple):
 
 
 class FetchResponse(NamedTuple):
-    """The records of each result are `Received`."""
+    """The records of each result are `Received`; `endpoints` tells where the leaders are that it names."""
 
     throttle_ms: int
     error_code: int
     session_id: int
     results: list[FetchResult]
+    endpoints: list[NodeEndpoint]
 
 
 def encode_fetch_request(
@@ -49,16 +52,17 @@ def encode_fetch_request(
     """The whole frame. Partitions of one topic that follow each other share its entry."""
     compact = _API.is_flexible(version)
     string = compact_string if compact else plain_string
-    parts = [
-        encode_request_header(ApiKey.FETCH, version, correlation_id, client_id),
+    parts = [encode_request_header(ApiKey.FETCH, version, correlation_id, client_id)]
+    if version < 15:
+        parts.append(_INT32.pack(request.replica_id))
+    parts.append(
         _LIMITS.pack(
-            request.replica_id,
             request.max_wait_ms,
             request.min_bytes,
             request.max_bytes,
             request.isolation_level,
-        ),
-    ]
+        )
+    )
     if version >= 7:
         parts.append(_SESSION.pack(request.session_id, request.session_epoch))
     wanted = [(partition.topic, _encode_partition(version, partition)) for partition in request.partitions]
@@ -68,7 +72,9 @@ def encode_fetch_request(
         parts.append(_by_topic(compact, forgotten))
     if version >= 11:
         parts.append(string(request.rack_id))
-    if compact:
+    if version >= 15 and request.replica_id != -1:
+        parts.append(_REPLICA_STATE.pack(1, 1, 13, request.replica_id, -1, 0))
+    elif compact:
         parts.append(b"\x00")
     payload = b"".join(parts)
     return _INT32.pack(len(payload)) + payload
@@ -85,17 +91,18 @@ def _encode_partition(version: int, partition: FetchPartition) -> bytes:
     return _PARTITION_4.pack(index, offset, limit)
 
 
-def _by_topic(compact: bool, items: list[tuple[str, bytes]]) -> bytes:
+def _by_topic(compact: bool, items: list[tuple[TopicRef, bytes]]) -> bytes:
     """An array of topics, each with an array of those of its items that follow each other."""
     string = compact_string if compact else plain_string
-    runs: list[tuple[str, list[bytes]]] = []
+    runs: list[tuple[TopicRef, list[bytes]]] = []
     for topic, item in items:
         if not runs or runs[-1][0] != topic:
             runs.append((topic, []))
         runs[-1][1].append(item)
     parts = [_count(compact, len(runs))]
     for topic, encoded in runs:
-        parts += (string(topic), _count(compact, len(encoded)), *encoded)
+        name = string(topic) if isinstance(topic, str) else topic
+        parts += (name, _count(compact, len(encoded)), *encoded)
         if compact:
             parts.append(b"\x00")
     return b"".join(parts)
@@ -124,14 +131,15 @@ def _read_response(version: int, reader: Reader) -> FetchResponse:
     error_code, session_id = (reader.int16(), reader.int32()) if version >= 7 else (0, 0)
     results: list[FetchResult] = []
     for _ in reader.items():
-        topic = reader.string()
+        topic = reader.uuid() if version >= 13 else reader.string()
         results.extend(_read_partition(version, topic, reader) for _ in reader.items())
         reader.tags()
-    reader.tags()
-    return FetchResponse(throttle_ms, error_code, session_id, results)
+    tags = reader.tags()
+    endpoints = read_endpoints(tags.get(0)) if version >= 16 else []
+    return FetchResponse(throttle_ms, error_code, session_id, results, endpoints)
 
 
-def _read_partition(version: int, topic: str, reader: Reader) -> FetchResult:
+def _read_partition(version: int, topic: TopicRef, reader: Reader) -> FetchResult:
     partition, error_code = reader.int32(), reader.int16()
     high_watermark, stable = reader.int64(), reader.int64()
     log_start = reader.int64() if version >= 5 else -1

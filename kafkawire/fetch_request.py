@@ -8,19 +8,24 @@ from typing import NamedTuple
 
 from kafkawire.apis import APIS, ApiKey
 from kafkawire.errors import ErrorCode, KafkaError
-from kafkawire.primitives import invalid, read_unsigned, skip_tags
+from kafkawire.primitives import TopicRef, invalid, read_unsigned, skip_tags
+from kafkawire.reader import Reader
 
 MAX_PARTITIONS = 100_000
 """Most partitions that one request may name or forget; each costs far more memory than bytes on the wire."""
 
 _VERSIONS = range(APIS[ApiKey.FETCH].min_version, APIS[ApiKey.FETCH].max_version + 1)
 _FLEXIBLE = 12
+_TOPIC_IDS = 13
+_REPLICA_STATE = 15
+_REPLICA_STATE_TAG = 1
 
 _INT16 = Struct(">h")
 _INT32 = Struct(">i")
 _FIXED_4 = Struct(">iiiibi")  # replica, max wait, min bytes, max bytes, isolation level, topics
 _FIXED_7 = Struct(">iiiibiii")  # session id and epoch before the topics
 _FIXED_12 = Struct(">iiiibiiB")
+_FIXED_15 = Struct(">iiibiiB")  # no replica any more
 _PARTITION_4 = Struct(">iqi")
 _PARTITION_5 = Struct(">iqqi")
 _PARTITION_9 = Struct(">iiqqi")
@@ -32,7 +37,7 @@ class FetchPartition(NamedTuple):
     or say.
     """
 
-    topic: str
+    topic: TopicRef
     partition: int
     current_leader_epoch: int
     fetch_offset: int
@@ -45,7 +50,7 @@ class FetchRequest(NamedTuple):
     """`replica_id` is -1 for a consumer; `isolation_level` 1 is read_committed.
 
     Without fetch sessions `session_id` is 0 and `session_epoch` -1. `forgotten` lists (topic, partition) to
-    drop from the session.
+    drop from the session. `topic_ids` says that topics are referred to by id.
     """
 
     replica_id: int
@@ -56,8 +61,9 @@ class FetchRequest(NamedTuple):
     session_id: int
     session_epoch: int
     partitions: list[FetchPartition]
-    forgotten: list[tuple[str, int]]
+    forgotten: list[tuple[TopicRef, int]]
     rack_id: str
+    topic_ids: bool = False
 
 
 def decode_fetch_request(version: int, body: memoryview) -> FetchRequest:
@@ -69,30 +75,41 @@ def decode_fetch_request(version: int, body: memoryview) -> FetchRequest:
     if version not in _VERSIONS:
         raise KafkaError(ErrorCode.UNSUPPORTED_VERSION, f"Fetch version {version}")
     try:
-        return _decode_flexible(body) if version >= _FLEXIBLE else _decode_plain(version, body)
+        return _decode_flexible(version, body) if version >= _FLEXIBLE else _decode_plain(version, body)
     except (IndexError, struct_error):
         raise invalid("the Fetch request is cut off") from None
     except UnicodeDecodeError:
         raise invalid("a name in the Fetch request is not UTF-8") from None
 
 
-def _decode_flexible(body: memoryview) -> FetchRequest:
+def _decode_flexible(version: int, body: memoryview) -> FetchRequest:
     size = len(body)
-    fixed = _FIXED_12.unpack_from(body)
-    topics, position = fixed[7], 26
+    if version < _REPLICA_STATE:
+        fixed = _FIXED_12.unpack_from(body)
+        position = 26
+    else:
+        fixed = (-1, *_FIXED_15.unpack_from(body))
+        position = 22
+    topics = fixed[7]
     if topics > 0x7F:
-        topics, position = read_unsigned(body, 25)
+        topics, position = read_unsigned(body, position - 1)
     if not 0 < topics <= size - position + 1:
         raise invalid(f"{topics - 1} topics")
     partitions: list[FetchPartition] = []
+    by_id = version >= _TOPIC_IDS
+    topic: TopicRef
     for _ in range(topics - 1):
-        length, position = body[position], position + 1
-        if length > 0x7F:
-            length, position = read_unsigned(body, position - 1)
-        end = position + length - 1
-        if not length > 0 or end > size:
-            raise invalid(f"a topic name of {length - 1} bytes")
-        topic = str(body[position:end], "utf-8")
+        if by_id:
+            end = position + 16
+            topic = bytes(body[position:end])
+        else:
+            length, position = body[position], position + 1
+            if length > 0x7F:
+                length, position = read_unsigned(body, position - 1)
+            end = position + length - 1
+            if not length > 0 or end > size:
+                raise invalid(f"a topic name of {length - 1} bytes")
+            topic = str(body[position:end], "utf-8")
         count, position = body[end], end + 1
         if count > 0x7F:
             count, position = read_unsigned(body, end)
@@ -105,31 +122,57 @@ def _decode_flexible(body: memoryview) -> FetchRequest:
             position += 32
             position = position + 1 if body[position] == 0 else skip_tags(body, position)
         position = position + 1 if body[position] == 0 else skip_tags(body, position)
-    forgotten: list[tuple[str, int]] = []
+    return _end_flexible(version, body, position, fixed[:7], partitions)
+
+
+def _end_flexible(
+    version: int,
+    body: memoryview,
+    position: int,
+    fixed: tuple[int, ...],
+    partitions: list[FetchPartition],
+) -> FetchRequest:
+    """What comes after the partitions, and the request as a whole."""
+    forgotten: list[tuple[TopicRef, int]] = []
     if body[position] == 1:
         position += 1
     else:
-        position = _read_forgotten_flexible(body, position, forgotten)
+        position = _read_forgotten_flexible(version, body, position, forgotten)
     length, position = read_unsigned(body, position)
     end = position + length - 1
-    if not length > 0 or end > size:
+    if not length > 0 or end > len(body):
         raise invalid(f"a rack id of {length - 1} bytes")
     rack_id = str(body[position:end], "utf-8") if length > 1 else ""
     if body[end]:
         skip_tags(body, end)
-    return tuple.__new__(FetchRequest, (*fixed[:7], partitions, forgotten, rack_id))
+        if version >= _REPLICA_STATE:
+            fixed = (_read_replica_id(body, end), *fixed[1:])
+    return tuple.__new__(FetchRequest, (*fixed, partitions, forgotten, rack_id, version >= _TOPIC_IDS))
 
 
-def _read_forgotten_flexible(body: memoryview, position: int, into: list[tuple[str, int]]) -> int:
+def _read_replica_id(body: memoryview, position: int) -> int:
+    """What the tagged replica state says, which followers send; -1 without one."""
+    state = Reader(body, compact=True, position=position).tags().get(_REPLICA_STATE_TAG)
+    return -1 if state is None else state.int32()
+
+
+def _read_forgotten_flexible(
+    version: int, body: memoryview, position: int, into: list[tuple[TopicRef, int]]
+) -> int:
     topics, position = read_unsigned(body, position)
     if not 0 < topics <= len(body) - position + 1:
         raise invalid(f"{topics - 1} forgotten topics")
+    topic: TopicRef
     for _ in range(topics - 1):
-        length, position = read_unsigned(body, position)
-        end = position + length - 1
-        if not length > 0 or end > len(body):
-            raise invalid(f"a topic name of {length - 1} bytes")
-        topic = str(body[position:end], "utf-8")
+        if version >= _TOPIC_IDS:
+            end = position + 16
+            topic = bytes(body[position:end])
+        else:
+            length, position = read_unsigned(body, position)
+            end = position + length - 1
+            if not length > 0 or end > len(body):
+                raise invalid(f"a topic name of {length - 1} bytes")
+            topic = str(body[position:end], "utf-8")
         count, position = read_unsigned(body, end)
         if not 0 < count <= MAX_PARTITIONS - len(into) + 1:
             raise invalid(f"{count - 1} forgotten partitions")
@@ -169,7 +212,7 @@ def _decode_plain(version: int, body: memoryview) -> FetchRequest:
                 position += 16
             fields = (topic, index, epoch, offset, -1, log_start, limit)
             partitions.append(tuple.__new__(FetchPartition, fields))
-    forgotten: list[tuple[str, int]] = []
+    forgotten: list[tuple[TopicRef, int]] = []
     if version >= 7:
         position = _read_forgotten_plain(body, position, forgotten)
     rack_id = ""
@@ -179,7 +222,7 @@ def _decode_plain(version: int, body: memoryview) -> FetchRequest:
         if length < 0 or end > size:
             raise invalid(f"a rack id of {length} bytes")
         rack_id = str(body[position + 2 : end], "utf-8")
-    return tuple.__new__(FetchRequest, (*fixed, partitions, forgotten, rack_id))
+    return tuple.__new__(FetchRequest, (*fixed, partitions, forgotten, rack_id, False))
 
 
 def _read_plain_topic(body: memoryview, position: int) -> tuple[str, int, int]:
@@ -195,7 +238,7 @@ def _read_plain_topic(body: memoryview, position: int) -> tuple[str, int, int]:
     return str(body[position:end], "utf-8"), count, end + 4
 
 
-def _read_forgotten_plain(body: memoryview, position: int, into: list[tuple[str, int]]) -> int:
+def _read_forgotten_plain(body: memoryview, position: int, into: list[tuple[TopicRef, int]]) -> int:
     (topics,) = _INT32.unpack_from(body, position)
     position += 4
     if not 0 <= topics <= len(body) - position:

@@ -6,10 +6,12 @@ from collections.abc import Sequence
 from struct import Struct
 from typing import NamedTuple, Protocol
 
-from kafkawire.primitives import compact_string, plain_string
+from kafkawire.endpoints import NodeEndpoint, encode_endpoints
+from kafkawire.primitives import TopicRef, compact_string, plain_string
 from kafkawire.varints import unsigned
 
 _FLEXIBLE = 12
+_NODE_ENDPOINTS = 16
 
 _INT32 = Struct(">i")
 _HEAD_4 = Struct(">iiii")  # frame size, correlation id, throttle time, topics
@@ -41,7 +43,7 @@ class FetchResult(NamedTuple):
     asked the wrong broker; versions before 12 leave it out.
     """
 
-    topic: str
+    topic: TopicRef
     partition: int
     error_code: int
     high_watermark: int
@@ -61,19 +63,20 @@ def encode_fetch_response(
     throttle_ms: int = 0,
     error_code: int = 0,
     session_id: int = 0,
+    endpoints: Sequence[NodeEndpoint] = (),
 ) -> list[bytes | Payload]:
     """The segments of the whole frame in order; the first starts with the frame's size.
 
     A payload stands where its bytes belong; one of size 0 does not appear. Results of one topic that follow
     each other share its entry. A frame holds less than 2 GiB: to keep to that is up to the caller. Versions
-    before 7 leave out `error_code` and `session_id`.
+    before 7 leave out `error_code` and `session_id`, those before 16 `endpoints`.
     """
     if version >= _FLEXIBLE:
         if len(results) == 1:
             topic, index, error, high, stable, log_start, aborted, preferred, records, leader = results[0]
-            if aborted is None and leader is None:
+            if aborted is None and leader is None and not endpoints:
                 size = records.size
-                name = compact_string(topic)
+                name = compact_string(topic) if isinstance(topic, str) else topic
                 middle = _SINGLE_12.pack(2, index, error, high, stable, log_start, 0, preferred)
                 length = unsigned(size + 1)
                 head = (
@@ -93,6 +96,9 @@ def encode_fetch_response(
                 return [head, records, _END_OF_SINGLE] if size else [head + _END_OF_SINGLE]
         segments = _Segments(_HEAD_12.pack(0, correlation_id, 0, throttle_ms, error_code, session_id, 0)[:-1])
         _add_flexible(segments, results)
+        segments.parts.append(
+            encode_endpoints(endpoints) if endpoints and version >= _NODE_ENDPOINTS else b"\x00"
+        )
         return segments.finish()
     if version >= 7:
         head = _HEAD_7.pack(0, correlation_id, throttle_ms, error_code, session_id, 0)[:-4]
@@ -132,9 +138,9 @@ class _Segments:
             self.parts = []
 
 
-def _runs(results: Sequence[FetchResult]) -> list[tuple[str, list[FetchResult]]]:
+def _runs(results: Sequence[FetchResult]) -> list[tuple[TopicRef, list[FetchResult]]]:
     """Results by topic, as long as those of one topic follow each other."""
-    runs: list[tuple[str, list[FetchResult]]] = []
+    runs: list[tuple[TopicRef, list[FetchResult]]] = []
     topic = None
     for result in results:
         if result[0] != topic:
@@ -147,8 +153,9 @@ def _runs(results: Sequence[FetchResult]) -> list[tuple[str, list[FetchResult]]]
 def _add_flexible(segments: _Segments, results: Sequence[FetchResult]) -> None:
     runs = _runs(results)
     segments.parts.append(unsigned(len(runs) + 1))
-    for name, run in runs:
-        segments.parts += (compact_string(name), unsigned(len(run) + 1))
+    for topic, run in runs:
+        name = compact_string(topic) if isinstance(topic, str) else topic
+        segments.parts += (name, unsigned(len(run) + 1))
         for _, index, error, high, stable, log_start, aborted, preferred, records, leader in run:
             parts = segments.parts
             parts.append(_RESULT_12.pack(index, error, high, stable, log_start))
@@ -162,13 +169,13 @@ def _add_flexible(segments: _Segments, results: Sequence[FetchResult]) -> None:
             segments.add_payload(records)
             segments.parts.append(b"\x00" if leader is None else _LEADER.pack(1, 1, 9, *leader, 0))
         segments.parts.append(b"\x00")
-    segments.parts.append(b"\x00")
 
 
 def _add_plain(version: int, segments: _Segments, results: Sequence[FetchResult]) -> None:
     runs = _runs(results)
     segments.parts.append(_INT32.pack(len(runs)))
     for name, run in runs:
+        assert isinstance(name, str)
         segments.parts += (plain_string(name), _INT32.pack(len(run)))
         for _, index, error, high, stable, log_start, aborted, preferred, records, _ in run:
             parts = segments.parts

@@ -26,6 +26,16 @@ def tells_missing_group(version: int) -> bool:
     return version >= 9
 
 
+def names_topics_by_id(version: int) -> bool:
+    """Whether OffsetCommit and OffsetFetch refer to topics by id (KIP-848)."""
+    return version >= 10
+
+
+def describes_missing_group(version: int) -> bool:
+    """Whether DescribeGroups tells a group that is not there from one that is dead (KIP-1043)."""
+    return version >= 6
+
+
 def has_group_error(version: int) -> bool:
     """Whether OffsetFetch's reply has a place for an error of the whole group; else each partition has it."""
     return version >= 2

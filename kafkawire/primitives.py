@@ -14,6 +14,10 @@ from kafkawire.varints import unsigned
 
 Buffer = bytes | bytearray | memoryview
 
+TopicRef = str | bytes
+"""A topic as a message refers to it: by name, or by id (16 bytes) from Produce 13 and Fetch 13 on (KIP-516).
+"""
+
 _INT16 = Struct(">h")
 
 # More topic names than a busy cluster has in use; what is beyond is encoded again.

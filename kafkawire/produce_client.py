@@ -1,4 +1,4 @@
-"""The client's half of Produce: the request written, the response read. Versions 3 to 11."""
+"""The client's half of Produce: the request written, the response read. Versions 3 to 13."""
 
 from __future__ import annotations
 
@@ -7,9 +7,17 @@ from struct import error as struct_error
 from typing import NamedTuple
 
 from kafkawire.apis import APIS, ApiKey
+from kafkawire.endpoints import NodeEndpoint, read_endpoints
 from kafkawire.headers import encode_request_header
-from kafkawire.primitives import compact_nullable, compact_string, invalid, plain_nullable, plain_string
-from kafkawire.produce import NodeEndpoint, ProduceRequest, ProduceResult
+from kafkawire.primitives import (
+    TopicRef,
+    compact_nullable,
+    compact_string,
+    invalid,
+    plain_nullable,
+    plain_string,
+)
+from kafkawire.produce import ProduceRequest, ProduceResult
 from kafkawire.reader import Reader
 from kafkawire.varints import unsigned
 
@@ -37,7 +45,7 @@ def encode_produce_request(
         (compact_nullable if compact else plain_nullable)(request.transactional_id),
         _ACKS_TIMEOUT.pack(request.acks, request.timeout_ms),
     ]
-    runs: list[tuple[str, list[bytes]]] = []
+    runs: list[tuple[TopicRef, list[bytes]]] = []
     for topic, partition, records in request.partitions:
         if not runs or runs[-1][0] != topic:
             runs.append((topic, []))
@@ -46,7 +54,8 @@ def encode_produce_request(
         runs[-1][1].append(encoded + b"\x00" if compact else encoded)
     parts.append(_count(compact, len(runs)))
     for topic, partitions in runs:
-        parts += (string(topic), _count(compact, len(partitions)), *partitions)
+        name = string(topic) if isinstance(topic, str) else topic
+        parts += (name, _count(compact, len(partitions)), *partitions)
         if compact:
             parts.append(b"\x00")
     if compact:
@@ -76,22 +85,16 @@ def _read_response(version: int, reader: Reader) -> ProduceResponse:
     reader.tags()
     results: list[ProduceResult] = []
     for _ in reader.items():
-        topic = reader.string()
+        topic = reader.uuid() if version >= 13 else reader.string()
         results.extend(_read_partition(version, topic, reader) for _ in reader.items())
         reader.tags()
     throttle_ms = reader.int32()
-    endpoints: list[NodeEndpoint] = []
-    nodes = reader.tags().get(0)
-    if nodes is not None and version >= 10:
-        for _ in nodes.items():
-            endpoints.append(
-                NodeEndpoint(nodes.int32(), nodes.string(), nodes.int32(), nodes.nullable_string())
-            )
-            nodes.tags()
+    tags = reader.tags()
+    endpoints = read_endpoints(tags.get(0)) if version >= 10 else []
     return ProduceResponse(results, throttle_ms, endpoints)
 
 
-def _read_partition(version: int, topic: str, reader: Reader) -> ProduceResult:
+def _read_partition(version: int, topic: TopicRef, reader: Reader) -> ProduceResult:
     partition, error_code = reader.int32(), reader.int16()
     base_offset, append_time = reader.int64(), reader.int64()
     log_start = reader.int64() if version >= 5 else -1

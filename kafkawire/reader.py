@@ -39,6 +39,11 @@ class Reader:
         self.position += 8
         return value
 
+    def uuid(self) -> bytes:
+        content = self._content(16)
+        assert content is not None
+        return bytes(content)
+
     def string(self) -> str:
         text = self.nullable_string()
         if text is None:

@@ -14,6 +14,7 @@ from types import MappingProxyType
 from typing import Final, NamedTuple
 from uuid import UUID
 
+from kafkawire.primitives import TopicRef
 from metadata.records import (
     CLUSTER_DEFAULT,
     NO_LEADER,
@@ -153,9 +154,13 @@ class TopicsImage:
     def get(self, name: str) -> TopicImage | None:
         return self.by_name.get(name)
 
-    def partition(self, name: str, index: int) -> PartitionImage | None:
-        """A partition by topic name and number, or None."""
-        topic = self.by_name.get(name)
+    def find(self, ref: TopicRef) -> TopicImage | None:
+        """A topic by name or id, or None."""
+        return self.by_name.get(ref) if isinstance(ref, str) else self.by_id.get(UUID(bytes=ref))
+
+    def partition(self, ref: TopicRef, index: int) -> PartitionImage | None:
+        """A partition by its topic and its number, or None."""
+        topic = self.find(ref)
         return None if topic is None else topic.partition(index)
 
     def partitions(self) -> Iterator[PartitionEntry]:

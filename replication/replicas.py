@@ -7,6 +7,7 @@ from typing import Protocol
 from uuid import UUID
 
 from kafkawire.errors import ErrorCode, KafkaError
+from kafkawire.primitives import TopicRef
 from logstore.config import LogConfig
 from logstore.log import Log
 from metadata.delta import MetadataDelta, PartitionDelta, changes_for
@@ -39,7 +40,7 @@ class TopicSettings(Protocol):
 
 
 class Replicas:
-    """The partitions by topic name and by id, and one fetcher for each broker that we follow."""
+    """The partitions, by their topic's name or id, and one fetcher for each broker that we follow."""
 
     def __init__(
         self,
@@ -56,7 +57,7 @@ class Replicas:
         self._settings = settings
         self._on_fetcher = on_fetcher
         self._image = EMPTY_IMAGE
-        self._by_name: dict[tuple[str, int], Partition] = {}
+        self._by_ref: dict[tuple[TopicRef, int], Partition] = {}
         self._by_key: dict[Key, Partition] = {}
 
     def __iter__(self) -> Iterator[Partition]:
@@ -68,22 +69,24 @@ class Replicas:
     def by_key(self, key: Key) -> Partition | None:
         return self._by_key.get(key)
 
-    def get(self, topic: str, index: int) -> Partition | None:
-        return self._by_name.get((topic, index))
+    def get(self, topic: TopicRef, index: int) -> Partition | None:
+        return self._by_ref.get((topic, index))
 
     def of_topic(self, topic: str) -> list[Partition]:
         """The partitions of a topic that are here."""
         known = self._image.topics.get(topic)
         every = range(len(known.partitions)) if known is not None else ()
-        return [self._by_name[topic, index] for index in every if (topic, index) in self._by_name]
+        return [self._by_ref[topic, index] for index in every if (topic, index) in self._by_ref]
 
-    def find(self, topic: str, index: int) -> Partition:
+    def find(self, topic: TopicRef, index: int) -> Partition:
         """The replica that a client asks for. Raises KafkaError NOT_LEADER_OR_FOLLOWER if it is elsewhere,
-        UNKNOWN_TOPIC_OR_PARTITION if it is nowhere."""
-        partition = self._by_name.get((topic, index))
+        UNKNOWN_TOPIC_OR_PARTITION if it is nowhere, UNKNOWN_TOPIC_ID if no topic has the id."""
+        partition = self._by_ref.get((topic, index))
         if partition is not None:
             return partition
-        known = self._image.topics.get(topic)
+        known = self._image.topics.find(topic)
+        if known is None and isinstance(topic, bytes):
+            raise KafkaError(ErrorCode.UNKNOWN_TOPIC_ID)
         if known is not None and 0 <= index < len(known.partitions):
             raise KafkaError(ErrorCode.NOT_LEADER_OR_FOLLOWER)
         raise KafkaError(ErrorCode.UNKNOWN_TOPIC_OR_PARTITION)
@@ -135,7 +138,7 @@ class Replicas:
             high_watermark=high_watermark,
         )
         self._by_key[partition.key] = partition
-        self._by_name[(change.topic, change.partition)] = partition
+        self._by_ref[partition.key] = self._by_ref[change.topic, change.partition] = partition
         return partition
 
     def _give_role(self, partition: Partition, image: PartitionImage, now: float) -> None:
@@ -163,7 +166,8 @@ class Replicas:
             self._on_fetcher(fetcher)
         partition.close()
         del self._by_key[partition.key]
-        del self._by_name[(partition.topic, partition.index)]
+        del self._by_ref[partition.key]
+        del self._by_ref[partition.topic, partition.index]
         self.outbox.isr_changes.pop(partition, None)
         self.outbox.unsynced.pop(partition, None)
         self._host.delete(partition.log)

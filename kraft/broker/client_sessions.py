@@ -12,6 +12,7 @@ from collections.abc import Sequence
 
 from kafkawire.errors import ErrorCode, KafkaError
 from kafkawire.fetch import FetchPartition, FetchRequest, FetchResult
+from kafkawire.primitives import TopicRef
 
 SESSIONLESS = 0
 OPENING_EPOCH = 0
@@ -23,11 +24,13 @@ class ClientSession:
     """What one consumer wants and what it was told last. Session id 0 is no session: everything is
     answered."""
 
-    def __init__(self, session_id: int, partitions: Sequence[FetchPartition]) -> None:
+    def __init__(self, session_id: int, fetch: FetchRequest) -> None:
         self.session_id = session_id
         self.epoch = 1
-        self._wanted = {(part.topic, part.partition): part for part in partitions}
-        self._told: dict[tuple[str, int], tuple[int, int]] = {}
+        self.topic_ids = fetch.topic_ids
+        """Whether the client refers to topics by id: it has to go on as it began."""
+        self._wanted = {(part.topic, part.partition): part for part in fetch.partitions}
+        self._told: dict[tuple[TopicRef, int], tuple[int, int]] = {}
         self._opening = True
 
     def amend(self, fetch: FetchRequest) -> None:
@@ -76,28 +79,31 @@ class ClientSessions:
     def open(self, fetch: FetchRequest) -> ClientSession:
         """The session that a request opens, continues or leaves.
 
-        Raises KafkaError FETCH_SESSION_ID_NOT_FOUND, INVALID_FETCH_SESSION_EPOCH.
+        Raises KafkaError FETCH_SESSION_ID_NOT_FOUND, INVALID_FETCH_SESSION_EPOCH,
+        FETCH_SESSION_TOPIC_ID_ERROR.
         """
         if fetch.session_epoch in (OPENING_EPOCH, CLOSING_EPOCH):
             self._sessions.pop(fetch.session_id, None)
             if fetch.session_epoch == CLOSING_EPOCH or self._max == 0:
-                return ClientSession(SESSIONLESS, fetch.partitions)
-            return self._new(fetch.partitions)
+                return ClientSession(SESSIONLESS, fetch)
+            return self._new(fetch)
         session = self._sessions.get(fetch.session_id)
         if session is None:
             raise KafkaError(ErrorCode.FETCH_SESSION_ID_NOT_FOUND)
         if fetch.session_epoch != session.epoch:
             raise KafkaError(ErrorCode.INVALID_FETCH_SESSION_EPOCH)
+        if fetch.topic_ids != session.topic_ids:
+            raise KafkaError(ErrorCode.FETCH_SESSION_TOPIC_ID_ERROR)
         session.amend(fetch)
         # The order of the dictionary is the order of use.
         self._sessions[fetch.session_id] = self._sessions.pop(fetch.session_id)
         return session
 
-    def _new(self, partitions: Sequence[FetchPartition]) -> ClientSession:
+    def _new(self, fetch: FetchRequest) -> ClientSession:
         while len(self._sessions) >= self._max:
             del self._sessions[next(iter(self._sessions))]
         session_id = self._next_id
         self._next_id = 1 if session_id == 2**31 - 1 else session_id + 1
-        session = ClientSession(session_id, partitions)
+        session = ClientSession(session_id, fetch)
         self._sessions[session_id] = session
         return session

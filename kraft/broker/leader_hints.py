@@ -5,8 +5,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from kafkawire.endpoints import NodeEndpoint
 from kafkawire.errors import ErrorCode
-from kafkawire.produce import NodeEndpoint
+from kafkawire.primitives import TopicRef
 from metadata.image import MetadataImage
 
 _HINTED = frozenset({ErrorCode.NOT_LEADER_OR_FOLLOWER, ErrorCode.FENCED_LEADER_EPOCH})
@@ -15,7 +16,7 @@ LeaderHint = tuple[int, int]
 """(leader id, leader epoch)."""
 
 
-def leader_hint(image: MetadataImage, topic: str, index: int, code: int) -> LeaderHint | None:
+def leader_hint(image: MetadataImage, topic: TopicRef, index: int, code: int) -> LeaderHint | None:
     """The leader of a partition, where `code` says that the client had the wrong one."""
     if code not in _HINTED:
         return None

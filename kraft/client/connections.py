@@ -27,6 +27,10 @@ CONNECTION_FAILURES = (OSError, TimeoutError)
 """What a call raises when the broker is out of reach; the request may have been carried out or not."""
 
 
+_BY_NAME = {ApiKey.PRODUCE: 12, ApiKey.FETCH: 12}
+"""The last versions that refer to topics by name, as this client does."""
+
+
 class DisconnectedError(ConnectionError):
     """The connection ended before the reply came."""
 
@@ -99,7 +103,8 @@ class Connection(asyncio.BufferedProtocol):
         for theirs in response.api_keys:
             ours = APIS.get(theirs.api_key)
             if ours is not None:
-                version = min(ours.max_version, theirs.max_version)
+                newest = _BY_NAME.get(ours.key, ours.max_version)
+                version = min(newest, theirs.max_version)
                 if version >= max(ours.min_version, theirs.min_version):
                     self._versions[ours.key] = version
 

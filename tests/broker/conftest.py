@@ -152,9 +152,15 @@ class Wire:
 
     # -- Produce and Fetch ------------------------------------------------------------------------
 
+    def topic_id(self, name: str) -> bytes:
+        """The id of a topic, as Produce and Fetch from 13 on want it."""
+        (topic,) = self.call(ApiKey.METADATA, 13, topics=[{"name": name, "topic_id": None}]).topics
+        assert topic.error_code == ErrorCode.NONE
+        return bytes(topic.topic_id.bytes)
+
     def send_produce(
         self,
-        parts: Sequence[tuple[str, int, bytes | None]],
+        parts: Sequence[tuple[str | bytes, int, bytes | None]],
         *,
         acks: int = -1,
         version: int = 9,
@@ -173,7 +179,7 @@ class Wire:
         assert struct.unpack_from(">i", frame) == (number,)
         return decode_produce_response(version, memoryview(frame)).results
 
-    def produce(self, topic: str, batch: bytes | None, **options: Any) -> ProduceResult:
+    def produce(self, topic: str | bytes, batch: bytes | None, **options: Any) -> ProduceResult:
         """Produce one batch to partition 0 (or `partition`)."""
         partition = options.pop("partition", 0)
         number = self.send_produce([(topic, partition, batch)], **options)
@@ -182,7 +188,7 @@ class Wire:
 
     def send_fetch(
         self,
-        parts: Sequence[tuple[str, int, int]],
+        parts: Sequence[tuple[str | bytes, int, int]],
         *,
         version: int = 12,
         max_wait_ms: int = 0,
@@ -190,7 +196,7 @@ class Wire:
         max_bytes: int = 50_000_000,
         partition_max_bytes: int = 1_000_000,
         session: tuple[int, int] = (0, -1),
-        forgotten: Sequence[tuple[str, int]] = (),
+        forgotten: Sequence[tuple[str | bytes, int]] = (),
         replica_id: int = -1,
         epoch: int = -1,
         isolation_level: int = 0,
@@ -220,16 +226,16 @@ class Wire:
         assert struct.unpack_from(">i", frame) == (number,)
         return decode_fetch_response(version, memoryview(frame))
 
-    def fetch(self, *parts: tuple[str, int, int], **options: Any) -> FetchResponse:
+    def fetch(self, *parts: tuple[str | bytes, int, int], **options: Any) -> FetchResponse:
         """Fetch and wait for the answer."""
         return self.fetched(self.send_fetch(parts, **options), options.get("version", 12))
 
-    def fetch_one(self, topic: str, offset: int, **options: Any) -> FetchResult:
+    def fetch_one(self, topic: str | bytes, offset: int, **options: Any) -> FetchResult:
         """Fetch from partition 0."""
         (result,) = self.fetch((topic, 0, offset), **options).results
         return result
 
-    def read(self, topic: str, offset: int = 0, **options: Any) -> list[Record]:
+    def read(self, topic: str | bytes, offset: int = 0, **options: Any) -> list[Record]:
         """The records of one fetch from partition 0."""
         result = self.fetch_one(topic, offset, **options)
         assert result.error_code == ErrorCode.NONE

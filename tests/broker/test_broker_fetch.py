@@ -14,9 +14,11 @@ Batch = Callable[..., bytes]
 NEW_SESSION = (0, 0)
 
 
-@pytest.mark.parametrize("version", range(4, 13))
+@pytest.mark.parametrize("version", range(4, 19))
 def test_every_version_of_fetch(wire: Any, unharmed: str, version: int) -> None:
-    result = wire.fetch_one(unharmed, 0, version=version)
+    topic = wire.topic_id(unharmed) if version >= 13 else unharmed
+    result = wire.fetch_one(topic, 0, version=version)
+    assert result.topic == topic
     assert (result.error_code, result.high_watermark, result.last_stable_offset) == (0, 1, 1)
     assert [record.value for record in wire.records_of(result)] == [b"before"]
 

@@ -98,7 +98,7 @@ def test_an_unknown_api_or_version_closes(connect: Any, unharmed: str, key: int,
     assert wire.is_closed()
 
 
-@pytest.mark.parametrize("version", [4, 99, 32767, -1])
+@pytest.mark.parametrize("version", [5, 99, 32767, -1])
 def test_an_unknown_version_of_api_versions_is_answered_in_version_0(
     wire: Any, unharmed: str, version: int
 ) -> None:

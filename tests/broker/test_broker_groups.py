@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable
 from typing import Any
+from uuid import UUID
 
 import pytest
 
@@ -54,6 +55,11 @@ def settle(wire: Any, group: str, **fields: Any) -> str:
     return member_id
 
 
+def named(wire: Any, topic: str, version: int) -> dict[str, Any]:
+    """A topic as OffsetCommit and OffsetFetch refer to it."""
+    return {"name": topic} if version < 10 else {"topic_id": UUID(bytes=wire.topic_id(topic))}
+
+
 def commit(wire: Any, group: str, topic: str, offset: int, *, version: int = 9, **fields: Any) -> int:
     """Returns the code of the one partition."""
     part = {
@@ -62,19 +68,14 @@ def commit(wire: Any, group: str, topic: str, offset: int, *, version: int = 9, 
         "committed_metadata": fields.pop("metadata", ""),
     }
     values = {"generation_id_or_member_epoch": -1, "member_id": "", **fields}
-    answer = wire.call(
-        ApiKey.OFFSET_COMMIT,
-        version,
-        group_id=group,
-        topics=[{"name": topic, "partitions": [part]}],
-        **values,
-    )
+    topics = [{**named(wire, topic, version), "partitions": [part]}]
+    answer = wire.call(ApiKey.OFFSET_COMMIT, version, group_id=group, topics=topics, **values)
     return int(answer.topics[0].partitions[0].error_code)
 
 
 def committed(wire: Any, group: str, topic: str, version: int = 9) -> int:
     if version >= 8:
-        asked = [{"group_id": group, "topics": [{"name": topic, "partition_indexes": [0]}]}]
+        asked = [{"group_id": group, "topics": [{**named(wire, topic, version), "partition_indexes": [0]}]}]
         answer = wire.call(ApiKey.OFFSET_FETCH, version, groups=asked)
         (found,) = answer.groups
         assert found.error_code == ErrorCode.NONE
@@ -154,7 +155,8 @@ def test_descriptions_in_every_version(wire: Any, group: str, version: int) -> N
     (member,) = stable.members
     assert (member.member_id, bytes(member.member_assignment)) == (member_id, b"mine")
     assert (member.client_id, member.client_host) == ("test", "/127.0.0.1")
-    assert (dead.group_state, dead.error_code) == ("Dead", ErrorCode.NONE)
+    told = ErrorCode.GROUP_ID_NOT_FOUND if version >= 6 else ErrorCode.NONE
+    assert (dead.group_state, dead.error_code, bool(dead.error_message)) == ("Dead", told, version >= 6)
 
 
 @pytest.mark.parametrize("version", versions(ApiKey.LIST_GROUPS))

@@ -160,8 +160,9 @@ def test_one_request_may_fail_for_one_partition_and_succeed_for_others(
     ]
 
 
-@pytest.mark.parametrize("version", range(3, 12))
+@pytest.mark.parametrize("version", range(3, 14))
 def test_every_version_of_produce(wire: Any, topic: str, batch: Batch, version: int) -> None:
+    topic = wire.topic_id(topic) if version >= 13 else topic
     good = wire.produce(topic, batch(b"x"), version=version)
     assert (good.error_code, good.base_offset) == (ErrorCode.NONE, 0)
     bad = wire.produce(topic, wrong_checksum(batch(b"x")), version=version)

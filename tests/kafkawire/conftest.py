@@ -90,6 +90,22 @@ def kio_oracle() -> Kio:
 
 
 @pytest.fixture(scope="session")
+def with_ids() -> Callable[[bool, Any], Any]:
+    """Puts an id in the place of each topic's name, if asked to: the same one for the same name."""
+
+    def replaced(wanted: bool, items: list[Any]) -> list[Any]:
+        if not wanted:
+            return items
+        ids = [uuid.uuid5(uuid.NAMESPACE_OID, item[0]).bytes for item in items]
+        return [
+            item._replace(topic=topic_id) if hasattr(item, "_replace") else (topic_id, *item[1:])
+            for topic_id, item in zip(ids, items, strict=True)
+        ]
+
+    return replaced
+
+
+@pytest.fixture(scope="session")
 def mutations() -> Callable[[bytes], st.SearchStrategy[bytes]]:
     """Damaged forms of well-formed bytes: flipped bits, overwritten runs, cut off, made longer."""
 

@@ -34,8 +34,8 @@ def test_minimum_versions_are_those_of_kafka(api: Any) -> None:
 
 def test_accepts_both_ends_and_nothing_beyond() -> None:
     produce = APIS[ApiKey.PRODUCE]
-    assert [version for version in range(-1, 15) if produce.accepts(version)] == list(range(3, 12))
-    assert [version for version in range(3, 12) if produce.is_flexible(version)] == [9, 10, 11]
+    assert [version for version in range(-1, 15) if produce.accepts(version)] == list(range(3, 14))
+    assert [version for version in range(3, 14) if produce.is_flexible(version)] == [9, 10, 11, 12, 13]
 
 
 def test_error_codes_are_those_of_kafka() -> None:

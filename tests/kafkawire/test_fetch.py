@@ -8,6 +8,7 @@ import tracemalloc
 from datetime import timedelta
 from itertools import groupby
 from typing import Any
+from uuid import UUID
 
 import pytest
 from hypothesis import given, settings
@@ -16,6 +17,7 @@ from kio.schema.errors import ErrorCode as KioErrorCode
 
 from kafkawire import messages
 from kafkawire.apis import APIS, ApiKey
+from kafkawire.endpoints import NodeEndpoint
 from kafkawire.errors import ErrorCode, KafkaError
 from kafkawire.fetch import (
     MAX_PARTITIONS,
@@ -28,7 +30,7 @@ from kafkawire.fetch import (
 )
 from kafkawire.fetch_client import FetchResponse, Received, decode_fetch_response, encode_fetch_request
 
-VERSIONS = range(4, 13)
+VERSIONS = range(4, 19)
 every_version = pytest.mark.parametrize("version", VERSIONS)
 
 INT32 = st.integers(-(2**31), 2**31 - 1)
@@ -64,6 +66,37 @@ RESULTS = st.builds(
     leader=st.one_of(st.none(), st.tuples(st.integers(0, 9), st.integers(0, 9))),
 )
 PLAIN_RESULT = RESULTS.map(lambda result: result._replace(aborted=None, leader=None))
+
+
+ENDPOINTS = st.lists(
+    st.builds(NodeEndpoint, INT32, st.text(max_size=9), INT32, st.one_of(st.none(), st.text(max_size=9))),
+    max_size=2,
+)
+
+
+def ref_of(topic: Any) -> Any:
+    """What kio has for a topic."""
+    if hasattr(topic, "topic"):
+        return topic.topic
+    return bytes(16) if topic.topic_id is None else topic.topic_id.bytes
+
+
+def replica_of(request: Any) -> int:
+    return request.replica_id if hasattr(request, "replica_id") else request.replica_state.replica_id
+
+
+@pytest.fixture(scope="session")
+def by_ids(with_ids: Any) -> Any:
+    """A request as a version refers to topics."""
+
+    def replaced(version: int, request: FetchRequest) -> FetchRequest:
+        return request._replace(
+            partitions=with_ids(version >= 13, request.partitions),
+            forgotten=with_ids(version >= 13, request.forgotten),
+            topic_ids=version >= 13,
+        )
+
+    return replaced
 
 
 def request_in_version(version: int, request: FetchRequest) -> FetchRequest:
@@ -104,7 +137,8 @@ def joined(segments: list[bytes | Payload]) -> bytes:
 def test_request_reads_as_in_kio(kio_oracle: Any, version: int, data: st.DataObject) -> None:
     theirs = data.draw(kio_oracle.requests(ApiKey.FETCH, version))
     ours = decode_fetch_request(version, memoryview(kio_oracle.encode(theirs)))
-    assert ours.replica_id == theirs.replica_id
+    assert ours.replica_id == replica_of(theirs)
+    assert ours.topic_ids == (version >= 13)
     assert timedelta(milliseconds=ours.max_wait_ms) == theirs.max_wait
     assert (ours.min_bytes, ours.max_bytes) == (theirs.min_bytes, theirs.max_bytes)
     assert ours.isolation_level == theirs.isolation_level
@@ -113,7 +147,7 @@ def test_request_reads_as_in_kio(kio_oracle: Any, version: int, data: st.DataObj
     assert ours.rack_id == getattr(theirs, "rack_id", "")
     assert ours.partitions == [
         (
-            topic.topic,
+            ref_of(topic),
             partition.partition,
             getattr(partition, "current_leader_epoch", -1),
             partition.fetch_offset,
@@ -125,13 +159,16 @@ def test_request_reads_as_in_kio(kio_oracle: Any, version: int, data: st.DataObj
         for partition in topic.partitions
     ]
     forgotten = getattr(theirs, "forgotten_topics_data", ())
-    assert ours.forgotten == [(topic.topic, index) for topic in forgotten for index in topic.partitions]
+    assert ours.forgotten == [(ref_of(topic), index) for topic in forgotten for index in topic.partitions]
 
 
 @every_version
 @settings(max_examples=30, deadline=None)
 @given(request=REQUESTS)
-def test_request_written_is_read_by_us_and_by_kafka_python(version: int, request: FetchRequest) -> None:
+def test_request_written_is_read_by_us_and_by_kafka_python(
+    by_ids: Any, version: int, request: FetchRequest
+) -> None:
+    request = by_ids(version, request)
     frame = encode_fetch_request(version, 7, request, "me")
     (size,) = struct.unpack_from(">i", frame)
     assert size == len(frame) - 4
@@ -141,7 +178,13 @@ def test_request_written_is_read_by_us_and_by_kafka_python(version: int, request
     assert messages.encode_request(ApiKey.FETCH, version, 7, theirs, "me") == frame
 
 
-def to_kio(kio_oracle: Any, version: int, results: list[FetchResult], **values: Any) -> Any:
+def to_kio(
+    kio_oracle: Any,
+    version: int,
+    results: list[FetchResult],
+    endpoints: list[NodeEndpoint],
+    **values: Any,
+) -> Any:
     """The response as kio's object."""
     response_class = kio_oracle.response_class(ApiKey.FETCH, version)
     module = __import__(response_class.__module__, fromlist=["*"])
@@ -169,9 +212,17 @@ def to_kio(kio_oracle: Any, version: int, results: list[FetchResult], **values: 
         return make(module.PartitionData, fields)
 
     topics = tuple(
-        module.FetchableTopicResponse(topic=name, partitions=tuple(map(partition, group)))
-        for name, group in groupby(results, key=lambda result: result.topic)
+        module.FetchableTopicResponse(
+            **({"topic_id": UUID(bytes=ref)} if version >= 13 else {"topic": ref}),
+            partitions=tuple(map(partition, group)),
+        )
+        for ref, group in groupby(results, key=lambda result: result.topic)
     )
+    if version >= 16:
+        values["node_endpoints"] = tuple(
+            module.NodeEndpoint(node_id=node, host=host, port=port, rack=rack)
+            for node, host, port, rack in endpoints
+        )
     return make(response_class, {"responses": topics, **values})
 
 
@@ -185,18 +236,23 @@ def make(cls: Any, values: dict[str, Any]) -> Any:
 @given(
     results=st.one_of(st.lists(PLAIN_RESULT, min_size=1, max_size=1), st.lists(RESULTS, max_size=5)),
     top=st.tuples(INT32, st.sampled_from([0, 70, 71]), INT32),
+    endpoints=ENDPOINTS,
 )
 def test_response_is_byte_for_byte_that_of_kio(
     kio_oracle: Any,
+    with_ids: Any,
     version: int,
     results: list[FetchResult],
     top: tuple[int, int, int],
+    endpoints: list[NodeEndpoint],
 ) -> None:
     throttle_ms, error_code, session_id = top
+    results = with_ids(version >= 13, results)
     theirs = to_kio(
         kio_oracle,
         version,
         results,
+        endpoints,
         throttle_time=timedelta(milliseconds=throttle_ms),
         error_code=KioErrorCode(error_code),
         session_id=session_id,
@@ -204,7 +260,13 @@ def test_response_is_byte_for_byte_that_of_kio(
     body = kio_oracle.encode(theirs)
     header = struct.pack(">i", -9) + (b"\x00" if version >= 12 else b"")
     segments = encode_fetch_response(
-        version, -9, results, throttle_ms=throttle_ms, error_code=error_code, session_id=session_id
+        version,
+        -9,
+        results,
+        throttle_ms=throttle_ms,
+        error_code=error_code,
+        session_id=session_id,
+        endpoints=endpoints,
     )
     assert isinstance(segments[0], bytes)
     frame = joined(segments)
@@ -215,7 +277,8 @@ def test_response_is_byte_for_byte_that_of_kio(
         error_code, session_id = 0, 0
     expected = [result_in_version(version, result) for result in results]
     read = decode_fetch_response(version, memoryview(frame)[4:])
-    assert read == FetchResponse(throttle_ms, error_code, session_id, expected)
+    told = endpoints if version >= 16 else []
+    assert read == FetchResponse(throttle_ms, error_code, session_id, expected, told)
 
 
 def test_payload_of_any_kind_is_passed_through() -> None:
@@ -223,8 +286,9 @@ def test_payload_of_any_kind_is_passed_through() -> None:
         size = 1 << 29
 
     payload = Slice()
-    result = FetchResult("t", 0, 0, 5, 5, 0, None, -1, payload, None)
     for version in VERSIONS:
+        topic = "t" if version < 13 else b"t" * 16
+        result = FetchResult(topic, 0, 0, 5, 5, 0, None, -1, payload, None)
         segments = encode_fetch_response(version, 1, [result, result])
         assert sum(segment is payload for segment in segments) == 2
         total = sum(len(segment) for segment in segments if isinstance(segment, bytes)) + 2 * Slice.size
@@ -248,17 +312,20 @@ def body_of(version: int, request: FetchRequest) -> bytes:
 @settings(max_examples=40, deadline=None)
 @given(request=REQUESTS, data=st.data())
 def test_malformed_request_is_an_invalid_request(
-    mutations: Any, version: int, request: FetchRequest, data: st.DataObject
+    mutations: Any, by_ids: Any, version: int, request: FetchRequest, data: st.DataObject
 ) -> None:
-    damaged = data.draw(mutations(body_of(version, request)))
+    damaged = data.draw(mutations(body_of(version, by_ids(version, request))))
     assert refusal(version, damaged) in (None, ErrorCode.INVALID_REQUEST)
 
 
 @every_version
 @settings(max_examples=5, deadline=None)
 @given(request=REQUESTS, results=st.lists(RESULTS, max_size=3))
-def test_cut_off_anywhere_is_refused(version: int, request: FetchRequest, results: list[FetchResult]) -> None:
-    body = body_of(version, request)
+def test_cut_off_anywhere_is_refused(
+    by_ids: Any, with_ids: Any, version: int, request: FetchRequest, results: list[FetchResult]
+) -> None:
+    body = body_of(version, by_ids(version, request))
+    results = with_ids(version >= 13, results)
     for end in range(len(body)):
         assert refusal(version, body[:end]) is ErrorCode.INVALID_REQUEST
     payload = memoryview(joined(encode_fetch_response(version, 7, results)))[4:]
@@ -282,6 +349,10 @@ HOSTILE = [
     pytest.param(12, HEAD_12 + b"\x01\x01\x00\x00", id="null rack"),
     pytest.param(12, HEAD_12 + b"\x01\x01\x01" + FOUR_BILLION, id="four billion tags"),
     pytest.param(12, HEAD_12 + b"\x80" * 500_000, id="endless varint"),
+    pytest.param(13, HEAD_12 + b"\x02" + b"i" * 16 + FOUR_BILLION, id="partitions of an id"),
+    pytest.param(13, HEAD_12 + b"\x01\x02" + b"i" * 16 + FOUR_BILLION, id="forgotten of an id"),
+    pytest.param(15, HEAD_12[4:] + b"\x01\x01\x01\x01\x01" + FOUR_BILLION, id="replica state of 4 GB"),
+    pytest.param(15, HEAD_12[4:] + b"\x01\x01\x01\x01\x01\x01\x05", id="half a replica state"),
     pytest.param(4, HEAD_4 + b"\xff\xff\xff\xff", id="minus one topics"),
     pytest.param(4, HEAD_4 + b"\x7f\xff\xff\xff", id="two billion topics"),
     pytest.param(4, HEAD_4 + b"\0\0\0\1\xff\xff\0\0\0\0", id="null plain name"),
@@ -316,6 +387,6 @@ def test_partitions_are_limited(version: int) -> None:
         assert refusal(version, body_of(version, request)) is ErrorCode.INVALID_REQUEST
 
 
-@pytest.mark.parametrize("version", [-1, 3, 13])
+@pytest.mark.parametrize("version", [-1, 3, 19])
 def test_other_versions_are_unsupported(version: int) -> None:
     assert refusal(version, b"\x00" * 50) is ErrorCode.UNSUPPORTED_VERSION

@@ -41,7 +41,7 @@ def test_tagged_fields_are_skipped() -> None:
     assert parse_request_header(memoryview(tagged + b"x")).body == len(tagged)
 
 
-@pytest.mark.parametrize("call", [(9999, 3), (ApiKey.METADATA, 99), (ApiKey.API_VERSIONS, 4)])
+@pytest.mark.parametrize("call", [(9999, 3), (ApiKey.METADATA, 99), (ApiKey.API_VERSIONS, 5)])
 def test_unknown_calls_are_read_up_to_the_client_id(call: tuple[int, int]) -> None:
     frame = struct.pack(">hhih2s", *call, 5, 2, b"me") + b"\xff\xff"
     assert parse_request_header(memoryview(frame)) == RequestHeader(*call, 5, "me", 12)

@@ -8,6 +8,7 @@ import tracemalloc
 from datetime import UTC, datetime, timedelta
 from itertools import groupby
 from typing import Any
+from uuid import UUID
 
 import pytest
 from hypothesis import given, settings
@@ -16,10 +17,10 @@ from kio.schema.errors import ErrorCode as KioErrorCode
 
 from kafkawire import messages
 from kafkawire.apis import APIS, ApiKey
+from kafkawire.endpoints import NodeEndpoint
 from kafkawire.errors import ErrorCode, KafkaError
 from kafkawire.produce import (
     MAX_PARTITIONS,
-    NodeEndpoint,
     ProducePartition,
     ProduceRequest,
     ProduceResult,
@@ -28,7 +29,7 @@ from kafkawire.produce import (
 )
 from kafkawire.produce_client import ProduceResponse, decode_produce_response, encode_produce_request
 
-VERSIONS = range(3, 12)
+VERSIONS = range(3, 14)
 every_version = pytest.mark.parametrize("version", VERSIONS)
 
 INT16 = st.integers(-(2**15), 2**15 - 1)
@@ -76,9 +77,16 @@ def in_version(version: int, result: ProduceResult) -> ProduceResult:
     return result._replace(log_start_offset=-1) if version < 5 else result
 
 
-def flattened(request: Any) -> list[tuple[str, int, bytes | None]]:
+def ref_of(topic: Any) -> Any:
+    """What kio or kafka-python has for a topic."""
+    if getattr(topic, "topic_id", None) is not None:
+        return topic.topic_id.bytes
+    return getattr(topic, "name", None) or bytes(16)
+
+
+def flattened(request: Any) -> list[tuple[str | bytes, int, bytes | None]]:
     return [
-        (topic.name, partition.index, partition.records)
+        (ref_of(topic), partition.index, partition.records)
         for topic in request.topic_data
         for partition in topic.partition_data
     ]
@@ -99,7 +107,10 @@ def test_request_reads_as_in_kio(kio_oracle: Any, version: int, data: st.DataObj
 @every_version
 @settings(max_examples=30, deadline=None)
 @given(request=REQUESTS)
-def test_request_written_is_read_by_us_and_by_kafka_python(version: int, request: ProduceRequest) -> None:
+def test_request_written_is_read_by_us_and_by_kafka_python(
+    with_ids: Any, version: int, request: ProduceRequest
+) -> None:
+    request = request._replace(partitions=with_ids(version >= 13, request.partitions))
     frame = encode_produce_request(version, 7, request, "me")
     (size,) = struct.unpack_from(">i", frame)
     assert size == len(frame) - 4
@@ -139,8 +150,11 @@ def to_kio(
         return make(module.PartitionProduceResponse, values)
 
     topics = tuple(
-        module.TopicProduceResponse(name=name, partition_responses=tuple(map(partition, group)))
-        for name, group in groupby(results, key=lambda result: result.topic)
+        module.TopicProduceResponse(
+            **({"topic_id": UUID(bytes=ref)} if version >= 13 else {"name": ref}),
+            partition_responses=tuple(map(partition, group)),
+        )
+        for ref, group in groupby(results, key=lambda result: result.topic)
     )
     values = {"responses": topics, "throttle_time": timedelta(milliseconds=throttle_ms)}
     if version >= 10:
@@ -165,11 +179,13 @@ def make(cls: Any, values: dict[str, Any]) -> Any:
 )
 def test_response_is_byte_for_byte_that_of_kio(
     kio_oracle: Any,
+    with_ids: Any,
     version: int,
     results: list[ProduceResult],
     throttle_ms: int,
     endpoints: list[NodeEndpoint],
 ) -> None:
+    results = with_ids(version >= 13, results)
     body = kio_oracle.encode(to_kio(kio_oracle, version, results, throttle_ms, endpoints))
     header = struct.pack(">i", -9) + (b"\x00" if version >= 9 else b"")
     expected = struct.pack(">i", len(header) + len(body)) + header + body
@@ -184,8 +200,9 @@ def test_response_is_byte_for_byte_that_of_kio(
 @settings(max_examples=40, deadline=None)
 @given(request=REQUESTS, data=st.data())
 def test_malformed_request_is_an_invalid_request(
-    mutations: Any, version: int, request: ProduceRequest, data: st.DataObject
+    mutations: Any, with_ids: Any, version: int, request: ProduceRequest, data: st.DataObject
 ) -> None:
+    request = request._replace(partitions=with_ids(version >= 13, request.partitions))
     body = encode_produce_request(version, 7, request)[4 + 10 + (version >= 9) :]
     assert refusal(version, data.draw(mutations(body))) in (None, ErrorCode.INVALID_REQUEST)
 
@@ -202,8 +219,10 @@ def refusal(version: int, body: bytes) -> ErrorCode | None:
 @settings(max_examples=5, deadline=None)
 @given(request=REQUESTS, results=st.lists(RESULTS, max_size=3))
 def test_cut_off_anywhere_is_refused(
-    version: int, request: ProduceRequest, results: list[ProduceResult]
+    with_ids: Any, version: int, request: ProduceRequest, results: list[ProduceResult]
 ) -> None:
+    request = request._replace(partitions=with_ids(version >= 13, request.partitions))
+    results = with_ids(version >= 13, results)
     body = encode_produce_request(version, 7, request)[4 + 10 + (version >= 9) :]
     for end in range(len(body)):
         assert refusal(version, body[:end]) is ErrorCode.INVALID_REQUEST
@@ -214,8 +233,9 @@ def test_cut_off_anywhere_is_refused(
 
 
 def test_bytes_after_the_request_are_ignored() -> None:
-    request = ProduceRequest(None, 1, 100, [ProducePartition("t", 0, memoryview(b"x"))])
     for version in VERSIONS:
+        topic = "t" if version < 13 else b"t" * 16
+        request = ProduceRequest(None, 1, 100, [ProducePartition(topic, 0, memoryview(b"x"))])
         body = encode_produce_request(version, 7, request)[4 + 10 + (version >= 9) :] + b"\x00\x00\x00"
         assert decode_produce_request(version, memoryview(body)) == request
 
@@ -256,6 +276,8 @@ HOSTILE = [
     pytest.param(9, HEAD_9 + b"\x02\x02t\x02\0\0\0\0\xff\xff\xff\xff\x0f", id="records of 4 GB"),
     pytest.param(9, HEAD_9 + b"\x02\x02t\x01\xff\xff\xff\xff\x0f", id="four billion tags"),
     pytest.param(9, HEAD_9 + b"\x02\x03\xc3\x28\x01\x00\x00", id="not UTF-8"),
+    pytest.param(13, HEAD_9 + b"\x02" + b"i" * 16 + b"\xff\xff\xff\xff\x0f", id="partitions of an id"),
+    pytest.param(13, HEAD_9 + b"\x02" + b"i" * 15, id="half an id"),
     pytest.param(3, b"\x7f\xff" + b"x" * 20, id="transactional id of 32 kB"),
     pytest.param(3, HEAD_3 + b"\xff\xff\xff\xff", id="minus one topics"),
     pytest.param(3, HEAD_3 + b"\x7f\xff\xff\xff", id="two billion topics"),
@@ -290,6 +312,6 @@ def test_partitions_are_limited(version: int) -> None:
     assert refusal(version, body(ProduceRequest(None, 1, 1, partitions))) is ErrorCode.INVALID_REQUEST
 
 
-@pytest.mark.parametrize("version", [-1, 0, 2, 12, 13])
+@pytest.mark.parametrize("version", [-1, 0, 2, 14])
 def test_other_versions_are_unsupported(version: int) -> None:
     assert refusal(version, b"\x00" * 50) is ErrorCode.UNSUPPORTED_VERSION

@@ -1,4 +1,4 @@
-"""ApiVersions (key 18): which requests in which versions this broker answers. Versions 0-3.
+"""ApiVersions (key 18): which requests in which versions this broker answers. Versions 0-4.
 
 May come twice on one connection. From version 3 the client says what software it is; a name that is not one
 is refused with INVALID_REQUEST (KIP-511). No features are finalized.

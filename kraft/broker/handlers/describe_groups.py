@@ -1,7 +1,7 @@
-"""DescribeGroups (key 15): state and members of classic groups. Versions 0-5.
+"""DescribeGroups (key 15): state and members of classic groups. Versions 0-6.
 
-A group that is not there is "Dead" without an error, as in Kafka before version 6; so is one of another
-kind.
+A group that is not there is "Dead"; so is one of another kind. Version 6 says so with an error, earlier ones
+without (KIP-1043).
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from typing import Any
 
 from kafkawire.apis import ApiKey
 from kafkawire.errors import ErrorCode, KafkaError
+from kafkawire.group_messages import describes_missing_group
 from kafkawire.messages import response_class
 from kraft.broker.context import BrokerContext
 from kraft.broker.dispatch import Request
@@ -25,17 +26,20 @@ class DescribeGroupsHandler:
         self._response = response_class(ApiKey.DESCRIBE_GROUPS)
 
     async def __call__(self, request: Request, message: Any) -> Any:
-        groups = await asyncio.gather(*(self._describe(group_id) for group_id in message.groups))
+        groups = await asyncio.gather(*(self._describe(request, group_id) for group_id in message.groups))
         return self._response(throttle_time_ms=0, groups=groups)
 
-    async def _describe(self, group_id: str) -> Any:
+    async def _describe(self, request: Request, group_id: str) -> Any:
         try:
             group = await self._groups.observe(group_id, lambda shard, *now: shard.describe(group_id, *now))
         except KafkaError as error:
             group = DescribedGroup(group_id, "", error=error.code)
+        missing = group.error is ErrorCode.GROUP_ID_NOT_FOUND
+        hidden = missing and not describes_missing_group(request.version)
         make = self._response.DescribedGroup
         return make(
-            error_code=ErrorCode.NONE if group.error is ErrorCode.GROUP_ID_NOT_FOUND else group.error,
+            error_code=ErrorCode.NONE if hidden else group.error,
+            error_message=f"Group {group_id} not found." if missing and not hidden else None,
             group_id=group_id,
             group_state=group.state,
             protocol_type=group.protocol_type,

@@ -1,8 +1,9 @@
 """Fetch (key 1): read records for consumers, waiting for them if there are none yet.
 
-Versions 4-12, incremental sessions included (KIP-227). The records go from the segment file to the socket;
-they are not looked at. A fetch that finds less than `min_bytes` waits until there is more, or `max_wait_ms`
-have passed. Followers of this cluster do not come this way: they fetch from node to node.
+Versions 4-18, by topic id from 13 on, incremental sessions included (KIP-227). The records go from the
+segment file to the socket; they are not looked at. A fetch that finds less than `min_bytes` waits until there
+is more, or `max_wait_ms` have passed. Followers of this cluster do not come this way: they fetch from node to
+node.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from kraft.broker.client_sessions import ClientSession, ClientSessions
 from kraft.broker.connection import Connection, Reply
 from kraft.broker.context import BrokerContext
 from kraft.broker.dispatch import Request
-from kraft.broker.leader_hints import leader_hint
+from kraft.broker.leader_hints import endpoints_of_hints, leader_hint
 from kraft.broker.outgoing import Segment
 from kraft.broker.timeouts import LONGEST
 from logstore.log import EMPTY_SLICE
@@ -31,6 +32,13 @@ from logstore.storage import StorageError
 from replication.partition import Partition
 
 READ_COMMITTED = 1
+
+_Place = tuple[int, int]
+"""Version and correlation id of a request, which its answer needs."""
+
+
+def _place(request: Request) -> _Place:
+    return request.header.api_version, request.header.correlation_id
 
 
 class FetchHandler:
@@ -48,7 +56,7 @@ class FetchHandler:
         try:
             session = self._sessions.open(fetch)
         except KafkaError as error:
-            return self._encode(request.version, request.header.correlation_id, [], error.code, 0)
+            return self._encode(request.connection, _place(request), [], error.code, 0)
         attempt = _Attempt(self, request, fetch, session)
         if attempt.read() or fetch.max_wait_ms <= 0:
             return attempt.encode()
@@ -56,11 +64,24 @@ class FetchHandler:
         return None
 
     def _encode(
-        self, version: int, correlation_id: int, results: Sequence[FetchResult], error: int, session_id: int
+        self,
+        connection: Connection,
+        place: _Place,
+        results: Sequence[FetchResult],
+        error: int,
+        session_id: int,
     ) -> list[Segment]:
+        hints = [result.leader for result in results if result.leader is not None]
+        image, listener = self._context.metadata.image, connection.listener
         return cast(
             "list[Segment]",  # the payloads among them are the slices that we put in
-            encode_fetch_response(version, correlation_id, results, error_code=error, session_id=session_id),
+            encode_fetch_response(
+                *place,
+                results,
+                error_code=error,
+                session_id=session_id,
+                endpoints=endpoints_of_hints(image, listener, hints) if hints else (),
+            ),
         )
 
     def read_all(self, fetch: FetchRequest, wanted: Sequence[FetchPartition]) -> list[FetchResult]:
@@ -122,8 +143,7 @@ class _Attempt:
     ) -> None:
         self._handler = handler
         self._connection: Connection = request.connection
-        self._version = request.version
-        self._correlation_id = request.header.correlation_id
+        self._place = _place(request)
         self._fetch = fetch
         self._session = session
         self._wanted = session.wanted()
@@ -147,9 +167,7 @@ class _Attempt:
     def encode(self) -> list[Segment]:
         """The answer from what was read last."""
         results = self._session.answer(self._results)
-        return self._handler._encode(
-            self._version, self._correlation_id, results, 0, self._session.session_id
-        )
+        return self._handler._encode(self._connection, self._place, results, 0, self._session.session_id)
 
     def wait(self) -> None:
         """Answer when there is enough or the time is over."""

@@ -1,4 +1,4 @@
-"""InitProducerId (key 22): an id under which a producer numbers its batches. Versions 0-4.
+"""InitProducerId (key 22): an id under which a producer numbers its batches. Versions 0-5.
 
 Ids come in blocks from the controller, so that most answers need nobody else. With a transactional id the
 coordinator of that id answers, which keeps the id and raises its epoch each time (KIP-98, KIP-360).

@@ -1,4 +1,4 @@
-"""Metadata (key 3): brokers, topics, and who leads what. Versions 0-12.
+"""Metadata (key 3): brokers, topics, and who leads what. Versions 0-13.
 
 Topics are asked for by name or by id; None asks for all, an empty list for none. With
 `auto.create.topics.enable` a topic that is not there is created first, unless the client forbids it; the

@@ -1,4 +1,5 @@
-"""OffsetCommit (key 8): note how far a group has come. Versions 2-9.
+"""OffsetCommit (key 8): note how far a group has come. Versions 2-10, by topic id in
+version 10.
 
 The answer leaves when every in-sync replica of the coordinator's partition has it. Topics that do not exist
 are refused one by one.
@@ -10,10 +11,11 @@ from typing import Any
 
 from kafkawire.apis import ApiKey
 from kafkawire.errors import ErrorCode, KafkaError
-from kafkawire.group_messages import tells_missing_group
+from kafkawire.group_messages import names_topics_by_id, tells_missing_group
 from kafkawire.messages import response_class
 from kraft.broker.context import BrokerContext
 from kraft.broker.dispatch import Request
+from kraft.broker.handlers.topic_names import name_of, why_unknown
 from kraft.coordinator.group.commands import CommitOffsets, NewOffset
 
 
@@ -25,19 +27,21 @@ class OffsetCommitHandler:
         self._response = response_class(ApiKey.OFFSET_COMMIT)
 
     async def __call__(self, request: Request, message: Any) -> Any:
+        by_id = names_topics_by_id(request.version)
         known = self._context.metadata.image.topics
+        named = [(topic, name_of(known, topic, by_id=by_id)) for topic in message.topics]
         command = CommitOffsets(
             message.group_id,
             tuple(
                 NewOffset(
-                    topic.name,
+                    name,
                     part.partition_index,
                     part.committed_offset,
                     part.committed_leader_epoch,
                     part.committed_metadata or "",
                 )
-                for topic in message.topics
-                if topic.name in known
+                for topic, name in named
+                if name is not None
                 for part in topic.partitions
             ),
             message.generation_id_or_member_epoch,
@@ -49,8 +53,8 @@ class OffsetCommitHandler:
         )
         codes = iter(await self._commit(command))
         topics = []
-        for topic in message.topics:
-            missing = None if topic.name in known else ErrorCode.UNKNOWN_TOPIC_OR_PARTITION
+        for topic, name in named:
+            missing = None if name is not None else why_unknown(by_id=by_id)
             make = self._response.OffsetCommitResponseTopic
             partitions = [
                 make.OffsetCommitResponsePartition(
@@ -59,7 +63,7 @@ class OffsetCommitHandler:
                 )
                 for part in topic.partitions
             ]
-            topics.append(make(name=topic.name, partitions=partitions))
+            topics.append(make(name=topic.name, topic_id=topic.topic_id, partitions=partitions))
         return self._response(throttle_time_ms=0, topics=topics)
 
     async def _commit(self, command: CommitOffsets) -> tuple[ErrorCode, ...]:

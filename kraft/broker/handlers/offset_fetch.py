@@ -1,4 +1,5 @@
-"""OffsetFetch (key 9): how far groups have come. Versions 1-9, from version 8 several groups at once.
+"""OffsetFetch (key 9): how far groups have come. Versions 1-10, from version 8 several groups at
+once, by topic id in version 10.
 
 What is told is committed: replicated to every in-sync replica. Offsets of open transactions are held back
 from those who ask for stable ones (UNSTABLE_OFFSET_COMMIT).
@@ -7,14 +8,16 @@ from those who ask for stable ones (UNSTABLE_OFFSET_COMMIT).
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from typing import Any
 
 from kafkawire.apis import ApiKey
 from kafkawire.errors import ErrorCode, KafkaError
-from kafkawire.group_messages import has_group_error
+from kafkawire.group_messages import has_group_error, names_topics_by_id
 from kafkawire.messages import response_class
 from kraft.broker.context import BrokerContext
 from kraft.broker.dispatch import Request
+from kraft.broker.handlers.topic_names import name_of, why_unknown
 from kraft.coordinator.group.commands import FetchedOffset, FetchedOffsets, FetchOffsets
 
 
@@ -23,6 +26,7 @@ class OffsetFetchHandler:
 
     def __init__(self, context: BrokerContext) -> None:
         self._groups = context.groups
+        self._metadata = context.metadata
         self._response = response_class(ApiKey.OFFSET_FETCH)
 
     async def __call__(self, request: Request, message: Any) -> Any:
@@ -31,9 +35,17 @@ class OffsetFetchHandler:
         return self._response(throttle_time_ms=0, groups=groups)
 
     async def _fetch(self, request: Request, group: Any, require_stable: bool) -> Any:
-        topics = None
+        by_id = names_topics_by_id(request.version)
+        topics, unknown = None, []
         if group.topics is not None:
-            topics = tuple((each.name, tuple(each.partition_indexes)) for each in group.topics)
+            named = [
+                (topic, name_of(self._metadata.image.topics, topic, by_id=True) if by_id else topic.name)
+                for topic in group.topics
+            ]
+            topics = tuple(
+                (name, tuple(topic.partition_indexes)) for topic, name in named if name is not None
+            )
+            unknown = [topic for topic, name in named if name is None]
         command = FetchOffsets(group.group_id, topics, require_stable, group.member_id, group.member_epoch)
         code = ErrorCode.NONE
         try:
@@ -43,25 +55,49 @@ class OffsetFetchHandler:
         except KafkaError as error:
             code = error.code
             found = () if has_group_error(request.version) else _refused(command, code)
-        make = self._response.OffsetFetchResponseGroup
-        return make(
+        answered = [self._topic(name, partitions, by_id=by_id) for name, partitions in found]
+        if code is ErrorCode.NONE:
+            answered += [self._unknown(topic) for topic in unknown]
+        return self._response.OffsetFetchResponseGroup(
             group_id=command.group_id,
             error_code=code,
-            topics=[
-                make.OffsetFetchResponseTopics(
-                    name=name,
-                    partitions=[
-                        make.OffsetFetchResponseTopics.OffsetFetchResponsePartitions(
-                            partition_index=each.partition,
-                            committed_offset=each.offset,
-                            committed_leader_epoch=each.leader_epoch,
-                            metadata=each.metadata,
-                            error_code=each.error,
-                        )
-                        for each in partitions
-                    ],
+            topics=[topic for topic in answered if topic is not None],
+        )
+
+    def _topic(self, name: str, partitions: Sequence[FetchedOffset], *, by_id: bool) -> Any:
+        """One topic of the answer; None for one that has no id any more, where it would need one."""
+        topic = self._metadata.image.topics.get(name) if by_id else None
+        if by_id and topic is None:
+            return None
+        make = self._response.OffsetFetchResponseGroup.OffsetFetchResponseTopics
+        return make(
+            name=name,
+            topic_id=None if topic is None else topic.topic_id,
+            partitions=[
+                make.OffsetFetchResponsePartitions(
+                    partition_index=each.partition,
+                    committed_offset=each.offset,
+                    committed_leader_epoch=each.leader_epoch,
+                    metadata=each.metadata,
+                    error_code=each.error,
                 )
-                for name, partitions in found
+                for each in partitions
+            ],
+        )
+
+    def _unknown(self, topic: Any) -> Any:
+        make = self._response.OffsetFetchResponseGroup.OffsetFetchResponseTopics
+        return make(
+            topic_id=topic.topic_id,
+            partitions=[
+                make.OffsetFetchResponsePartitions(
+                    partition_index=partition,
+                    committed_offset=-1,
+                    committed_leader_epoch=-1,
+                    metadata="",
+                    error_code=why_unknown(by_id=True),
+                )
+                for partition in topic.partition_indexes
             ],
         )
 

@@ -1,9 +1,9 @@
 """Produce (key 0): append batches to the partitions that this broker leads.
 
-Versions 3-11. acks=0 gets no answer, yet keeps its place in the order; where its append fails the
-connection is closed, since there is no other way to tell. acks=-1 (all) is answered when every in-sync
-replica has the records, without holding back the requests behind it. Answers keep the order of the
-requests.
+Versions 3-13, by topic id from 13 on. acks=0 gets no answer, yet keeps its place in the order; where its
+append fails the connection is closed, since there is no other way to tell. acks=-1 (all) is answered when
+every in-sync replica has the records, without holding back the requests behind it. Answers keep the order of
+the requests.
 
 Where a transaction would begin in a partition, its coordinator is asked first whether the partition is part
 of it (KIP-890). That is the first request to a partition in each transaction, and no other one.
@@ -18,6 +18,7 @@ from types import MappingProxyType
 from typing import Final
 
 from kafkawire.errors import ErrorCode, KafkaError
+from kafkawire.primitives import TopicRef
 from kafkawire.produce import (
     ProducePartition,
     ProduceRequest,
@@ -93,8 +94,8 @@ class ProduceHandler:
         if refused:
             results = [
                 self._append(part, produce.acks, now, now_ms, waiting)
-                if (part.topic, part.partition) not in refused
-                else self._unverified(request, part, refused[part.topic, part.partition])
+                if (place := self._place(part)) is None or place not in refused
+                else self._unverified(request, part, refused[place])
                 for part in produce.partitions
             ]
         else:
@@ -146,6 +147,11 @@ class ProduceHandler:
             code = ErrorCode.NOT_ENOUGH_REPLICAS
         return self.failed(part.topic, part.partition, code, "the transaction was not verified")
 
+    def _place(self, part: ProducePartition) -> TopicPartition | None:
+        """The partition under its topic's name, if it is here."""
+        partition = self._replicas.get(part.topic, part.partition)
+        return None if partition is None else (partition.topic, partition.index)
+
     def _append(
         self, part: ProducePartition, acks: int, now: float, now_ms: int, waiting: _Waiting | None
     ) -> ProduceResult:
@@ -174,9 +180,12 @@ class ProduceHandler:
         if part.topic in INTERNAL_TOPICS:
             # They are their coordinators' state; nobody else writes there.
             raise KafkaError(ErrorCode.INVALID_TOPIC_EXCEPTION)
-        return self._replicas.find(part.topic, part.partition)
+        partition = self._replicas.find(part.topic, part.partition)
+        if isinstance(part.topic, bytes) and partition.topic in INTERNAL_TOPICS:
+            raise KafkaError(ErrorCode.INVALID_TOPIC_EXCEPTION)
+        return partition
 
-    def failed(self, topic: str, partition: int, code: ErrorCode, message: str | None) -> ProduceResult:
+    def failed(self, topic: TopicRef, partition: int, code: ErrorCode, message: str | None) -> ProduceResult:
         """The result of a partition that was refused, with the leader's address where that is the reason."""
         hint = leader_hint(self._context.metadata.image, topic, partition, code)
         return ProduceResult(
@@ -236,11 +245,10 @@ class _Waiting:
     def acknowledged(self, partition: Partition, error: ErrorCode) -> None:
         self._left -= 1
         if error:
-            for position, result in enumerate(self._results):
-                if result.topic == partition.topic and result.partition == partition.index:
-                    self._results[position] = self._handler.failed(
-                        partition.topic, partition.index, error, None
-                    )
+            refs = (partition.topic, partition.key[0])
+            for position, (topic, index, *_) in enumerate(self._results):
+                if index == partition.index and topic in refs:
+                    self._results[position] = self._handler.failed(topic, index, error, None)
         if not self._left and self._reply is not None:
             listener = self._connection.listener
             self._reply.send(

@@ -1,0 +1,22 @@
+"""Requests that refer to topics by name or by id, depending on their version."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from kafkawire.errors import ErrorCode
+from metadata.image import TopicsImage
+
+
+def name_of(topics: TopicsImage, topic: Any, *, by_id: bool) -> str | None:
+    """The name of the topic that a request means; None if there is none such. `topic` has the fields `name`
+    and `topic_id`."""
+    if by_id:
+        found = topics.by_id.get(topic.topic_id)
+        return None if found is None else found.name
+    return topic.name if topic.name in topics else None
+
+
+def why_unknown(*, by_id: bool) -> ErrorCode:
+    """What a client is told of a topic that is not there."""
+    return ErrorCode.UNKNOWN_TOPIC_ID if by_id else ErrorCode.UNKNOWN_TOPIC_OR_PARTITION
