@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import struct
 import time
 from collections.abc import Callable
 from typing import Any
@@ -12,6 +13,8 @@ import pytest
 from kafkawire import messages
 from kafkawire.apis import ApiKey
 from kafkawire.errors import ErrorCode
+from kafkawire.fetch import FetchPartition, FetchRequest
+from kafkawire.fetch_client import FetchResponse, decode_fetch_response, encode_fetch_request
 from kafkawire.records import build_batch
 
 pytestmark = [
@@ -192,6 +195,26 @@ async def test_the_wrong_broker_names_the_right_one(world: Any) -> None:
         )
         (endpoint,) = refused.node_endpoints
         assert (endpoint.node_id, endpoint.port) == (leader, world.client.brokers[leader].port)
+        (described,) = (await world.client.metadata([topic])).topics
+        by_id = FetchPartition(described.topic_id.bytes, 0, -1, 0, -1, -1, 1000)
+        told = await fetch_by_id(world.client.brokers[other], by_id)
+        (unread,) = told.results
+        assert (unread.error_code, unread.leader) == (
+            ErrorCode.NOT_LEADER_OR_FOLLOWER,
+            (leader, partition.leader_epoch),
+        )
+        assert [(each.node_id, each.port) for each in told.endpoints] == [(leader, endpoint.port)]
+
+
+async def fetch_by_id(broker: Any, partition: FetchPartition) -> FetchResponse:
+    """One fetch in the newest version."""
+    request = FetchRequest(-1, 0, 1, 1000, 0, 0, -1, [partition], [], "", topic_ids=True)
+    reader, writer = await asyncio.open_connection(broker.host, broker.port)
+    writer.write(encode_fetch_request(18, 1, request))
+    (size,) = struct.unpack(">i", await reader.readexactly(4))
+    response = decode_fetch_response(18, memoryview(await reader.readexactly(size)))
+    writer.close()
+    return response
 
 
 async def test_a_consumer_of_an_older_epoch_is_fenced(world: Any) -> None:
