@@ -190,7 +190,7 @@ def test_hostile_body_costs_little(key: int, version: int, body: bytes) -> None:
 
 @pytest.mark.parametrize(
     ("key", "version"),
-    [(ApiKey.PRODUCE, 2), (ApiKey.FETCH, 13), (ApiKey.METADATA, 13), (ApiKey.METADATA, -1), (9999, 0)],
+    [(ApiKey.PRODUCE, 2), (ApiKey.FETCH, 19), (ApiKey.METADATA, 14), (ApiKey.METADATA, -1), (9999, 0)],
 )
 def test_version_outside_the_table_is_unsupported(key: int, version: int) -> None:
     with pytest.raises(KafkaError) as caught:

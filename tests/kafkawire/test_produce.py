@@ -81,7 +81,8 @@ def ref_of(topic: Any) -> Any:
     """What kio or kafka-python has for a topic."""
     if getattr(topic, "topic_id", None) is not None:
         return topic.topic_id.bytes
-    return getattr(topic, "name", None) or bytes(16)
+    name = getattr(topic, "name", None)
+    return bytes(16) if name is None else name
 
 
 def flattened(request: Any) -> list[tuple[str | bytes, int, bytes | None]]:
