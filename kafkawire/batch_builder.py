@@ -19,8 +19,10 @@ from kafkawire.batch_header import (
 from kafkawire.compression import Compression, compress
 from kafkawire.varints import zigzag
 
-_UP_TO_CRC = Struct(">qiibI")
-_AFTER_CRC = Struct(">hiqqqhii")
+UP_TO_CRC = Struct(">qiibI")
+"""Base offset, length, leader epoch, magic, CRC."""
+AFTER_CRC = Struct(">hiqqqhii")
+"""Attributes, last offset delta, base and maximum timestamp, producer id, epoch, sequence, record count."""
 
 Headers = Sequence[tuple[str, bytes | None]]
 NewRecord = (
@@ -67,7 +69,7 @@ def build_batch(
         attributes |= LOG_APPEND_TIME
         max_timestamp = log_append_time_ms
     count = len(records)
-    covered = _AFTER_CRC.pack(
+    covered = AFTER_CRC.pack(
         attributes,
         count - 1,
         base_timestamp,
@@ -77,8 +79,8 @@ def build_batch(
         base_sequence,
         count,
     ) + compress(compression, parts)
-    length = _UP_TO_CRC.size - LOG_OVERHEAD + len(covered)
-    return _UP_TO_CRC.pack(base_offset, length, leader_epoch, MAGIC, crc32c(covered)) + covered
+    length = UP_TO_CRC.size - LOG_OVERHEAD + len(covered)
+    return UP_TO_CRC.pack(base_offset, length, leader_epoch, MAGIC, crc32c(covered)) + covered
 
 
 def _encode_record(offset_delta: int, timestamp_delta: int, record: NewRecord) -> bytearray:

@@ -104,6 +104,11 @@ class BatchHeader(NamedTuple):
         return self.attributes & DELETE_HORIZON != 0
 
     @property
+    def largest_timestamp(self) -> int:
+        """`max_timestamp`, but -1 for a batch that compaction has emptied: no record is that young."""
+        return self.max_timestamp if self.record_count else -1
+
+    @property
     def has_producer(self) -> bool:
         """True if an idempotent or transactional producer wrote it."""
         return self.producer_id > NO_PRODUCER_ID

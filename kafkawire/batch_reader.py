@@ -32,13 +32,23 @@ def records(buffer: Buffer, position: int = 0, *, limit: int = DEFAULT_LIMIT) ->
     INVALID_RECORD (lengths or counts that do not fit).
     """
     header = read_header(buffer, position)
-    if position + header.size > len(buffer):
-        raise KafkaError(ErrorCode.CORRUPT_MESSAGE, "the batch is cut off")
-    section = memoryview(buffer)[position + BATCH_OVERHEAD : position + header.size]
-    payload = decompress(header.compression, section, limit)
+    payload = records_section(header, buffer, position, limit=limit)
     if not 0 <= header.record_count * _SMALLEST_RECORD <= len(payload):
         raise _invalid(f"{header.record_count} records do not fit into {len(payload)} bytes")
     return _parse_records(payload, header)
+
+
+def records_section(
+    header: BatchHeader, buffer: Buffer, position: int = 0, *, limit: int = DEFAULT_LIMIT
+) -> bytes:
+    """The records of the batch at `position` as bytes, decompressed to at most `limit`.
+
+    Raises KafkaError: CORRUPT_MESSAGE, UNSUPPORTED_COMPRESSION_TYPE, MESSAGE_TOO_LARGE.
+    """
+    if position + header.size > len(buffer):
+        raise KafkaError(ErrorCode.CORRUPT_MESSAGE, "the batch is cut off")
+    section = memoryview(buffer)[position + BATCH_OVERHEAD : position + header.size]
+    return decompress(header.compression, section, limit)
 
 
 def _parse_records(payload: bytes, header: BatchHeader) -> Iterator[Record]:

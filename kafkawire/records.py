@@ -34,7 +34,14 @@ from kafkawire.batch_header import (
     stamp,
     stamp_log_append_time,
 )
-from kafkawire.batch_reader import Record, records
+from kafkawire.batch_reader import Record, records, records_section
+from kafkawire.batch_rewriter import (
+    RawRecord,
+    empty_batch,
+    raw_records,
+    rebuild_batch,
+    with_base_timestamp,
+)
 from kafkawire.control_records import ControlRecord, ControlType, build_control_batch, parse_control_record
 
 __all__ = [
@@ -48,14 +55,20 @@ __all__ = [
     "ControlType",
     "Headers",
     "NewRecord",
+    "RawRecord",
     "Record",
     "build_batch",
     "build_control_batch",
     "check_crc",
+    "empty_batch",
     "headers",
     "parse_control_record",
+    "raw_records",
     "read_header",
+    "rebuild_batch",
     "records",
+    "records_section",
     "stamp",
     "stamp_log_append_time",
+    "with_base_timestamp",
 ]

@@ -22,6 +22,7 @@ CLEAN_SHUTDOWN = ".kafka_cleanshutdown"
 RECOVERY_POINTS = "recovery-point-offset-checkpoint"
 HIGH_WATERMARKS = "replication-offset-checkpoint"
 LOG_STARTS = "log-start-offset-checkpoint"
+CLEANED_OFFSETS = "cleaner-offset-checkpoint"
 LEADER_EPOCHS = "leader-epoch-checkpoint"
 
 _VERSION = "0"
@@ -58,7 +59,7 @@ def _number(word: str) -> int:
 
 
 def read_offsets(storage: Storage, log_directory: str, name: str) -> dict[TopicPartition, int] | None:
-    """An offset checkpoint: RECOVERY_POINTS, HIGH_WATERMARKS or LOG_STARTS.
+    """An offset checkpoint: RECOVERY_POINTS, HIGH_WATERMARKS, LOG_STARTS or CLEANED_OFFSETS.
 
     None if it is missing or damaged, which calls for recovery from the start. Raises StorageError.
     """

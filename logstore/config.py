@@ -51,9 +51,14 @@ class LogConfig:
     @property
     def deletes(self) -> bool:
         """Whether old segments are deleted by age and size."""
-        return "delete" in self.cleanup_policy.split(",")
+        return "delete" in self.cleanup_policy
 
     @property
     def compacts(self) -> bool:
         """Whether offsets may be missing because older records of a key were removed."""
-        return "compact" in self.cleanup_policy.split(",")
+        return "compact" in self.cleanup_policy
+
+    @property
+    def longest_segment_ms(self) -> int:
+        """After how long a segment is closed: in time for what has to be compacted by then."""
+        return min(self.segment_ms, self.max_compaction_lag_ms) if self.compacts else self.segment_ms

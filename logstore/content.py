@@ -10,7 +10,9 @@ import contextlib
 from collections.abc import Iterator, Sequence
 
 from kafkawire.records import BatchHeader, ControlRecord
+from logstore import swap
 from logstore.checkpoints import write_epochs
+from logstore.cleaned_segment import CleanedSegment
 from logstore.config import LogConfig
 from logstore.durability import Durability
 from logstore.producers import ProducerStates
@@ -32,6 +34,7 @@ class LogContent:
         "_directory",
         "_snapshots",
         "_storage",
+        "cleaned_to",
         "config",
         "durability",
         "end_offset",
@@ -40,6 +43,7 @@ class LogContent:
         "now_ms",
         "producers",
         "segments",
+        "shortenings",
         "start_offset",
     )
 
@@ -67,6 +71,10 @@ class LogContent:
         self.failure: str | None = None
         self.now_ms = now_ms
         """The wall clock when it was last told."""
+        self.cleaned_to = 0
+        """Up to where compaction has removed what was replaced."""
+        self.shortenings = 0
+        """How often batches were removed at either end since the log was opened."""
 
     def fail(self, reason: str) -> None:
         """Take no more changes; the first reason stays."""
@@ -109,19 +117,25 @@ class LogContent:
 
     def must_roll(self, size: int, last: BatchHeader) -> bool:
         """Whether `size` more bytes, the batch `last` at their end, want a new segment."""
-        return self.segments.must_roll(self.config, size, last.next_offset, last.max_timestamp, self.now_ms)
+        return self.segments.must_roll(
+            self.config, size, last.next_offset, last.largest_timestamp, self.now_ms
+        )
 
     def write_run(self, records: memoryview, run: Sequence[StampedBatch]) -> None:
         """Append batches that lie next to each other in `records` and go into one segment, with one write."""
         first, last = run[0], run[-1]
+        end = self.end_offset
         for _, header, _ in run:
             if header.partition_leader_epoch > self.epochs.latest:
-                self.assign_epoch(header.partition_leader_epoch, header.base_offset)
+                # At the earliest offset where it may have begun: compaction may have removed its first
+                # records, and of a replica that parted from this log there nothing more may stay.
+                self.assign_epoch(header.partition_leader_epoch, end)
+            end = header.next_offset
         if self.must_roll(first.header.size, first.header):
             self.roll()
         segment = self.write(records[first.position : last.position + last.header.size])
         for _, header, control in run:
-            segment.note(header.size, header.next_offset, header.max_timestamp)
+            segment.note(header.size, header.next_offset, header.largest_timestamp)
             if header.producer_id >= 0:
                 self.note_producer(header, control, header.base_offset)
         self.end_offset = segment.next_offset
@@ -174,10 +188,12 @@ class LogContent:
         """
         with self.all_or_failed():
             if offset < self.end_offset:
+                self.shortenings += 1
                 self.durability.lower(offset)
                 self.segments.truncate(offset)
                 self.end_offset = self.segments.active.next_offset
                 self.durability.lower(self.end_offset)
+                self.cleaned_to = min(self.cleaned_to, self.end_offset)
                 self.start_offset = min(self.start_offset, self.end_offset)
                 self._snapshots.remove_after(self.end_offset)
                 if self.producers.reach(self.end_offset):
@@ -189,11 +205,12 @@ class LogContent:
     def reset(self, offset: int) -> None:
         """Drop everything and start empty at `offset`; raises StorageError."""
         with self.all_or_failed():
+            self.shortenings += 1
             self.durability.lower(offset)
             self.segments.reset(offset, self.config, self.now_ms)
             self._snapshots.remove_after(-1)
             self.producers = ProducerStates()
-            self.start_offset = self.end_offset = offset
+            self.start_offset = self.end_offset = self.cleaned_to = offset
             self.durability.names_changed = True
             self.epochs.truncate_end(0)
             self.save_epochs(durable=True)
@@ -210,8 +227,55 @@ class LogContent:
         """Delete the oldest segments; if that is all, offsets go on in a new one. Raises StorageError."""
         if count == len(self.segments.all):
             self.roll()
+        self.shortenings += 1
         self.segments.remove_first(count)
         self.advance_start(self.segments.first_offset)
+
+    # Compacting.
+
+    @contextlib.contextmanager
+    def cleaned_segment(self, base_offset: int, chunk: int) -> Iterator[CleanedSegment]:
+        """A segment to write, which is gone at the end if it was not swapped in. Raises StorageError,
+        FileNotFoundError."""
+        cleaned = CleanedSegment(
+            self._storage,
+            self._directory,
+            base_offset,
+            interval=self.config.index_interval_bytes,
+            chunk=chunk,
+        )
+        try:
+            yield cleaned
+        finally:
+            cleaned.close()
+            swap.discard(self._storage, self._directory, base_offset)
+
+    def swap(self, old: Sequence[Segment]) -> None:
+        """Let the cleaned segment take the place of the closed ones that it was made of; raises StorageError.
+
+        The producers' snapshot at its start is as good as before; those between its batches go.
+        """
+        with self.all_or_failed():
+            base_offset = old[0].base_offset
+            swap.decide(self._storage, self._directory, base_offset)
+            for segment in old:
+                self.segments.deleted.add(segment, keep_snapshot=segment is old[0])
+            swap.complete(self._storage, self._directory, base_offset)
+            new = Segment(
+                self._storage,
+                self._directory,
+                base_offset,
+                interval=self.config.index_interval_bytes,
+                now_ms=self.now_ms,
+            )
+            new.load_closed(old[-1].next_offset)
+            new.written_ms = old[-1].written_ms
+            self.segments.replace(old, new)
+            self.durability.names_changed = True
+
+    def sync_names(self) -> None:
+        """Make durable which files there are; raises StorageError."""
+        self._storage.sync_directory(self._directory)
 
     def close(self, *, clean: bool) -> None:
         """Close every file and, if `clean`, save what spares the next start a recovery.

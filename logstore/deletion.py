@@ -27,14 +27,16 @@ class DeletedSegments:
     def __len__(self) -> int:
         return len(self._waiting)
 
-    def add(self, segment: Segment) -> None:
+    def add(self, segment: Segment, *, keep_snapshot: bool = False) -> None:
         """Take the segment out of the log's directory listing; raises StorageError.
 
-        The log file goes first: without it the other files are leftovers, which the next start removes.
+        The log file goes first: without it the other files are leftovers, which the next start removes. The
+        producers' snapshot stays for a segment that takes the same place.
         """
         path = segment.path(LOG)
         self._storage.rename(path, path + DELETED)
-        self._storage.remove(segment.path(PRODUCER_SNAPSHOT))
+        if not keep_snapshot:
+            self._storage.remove(segment.path(PRODUCER_SNAPSHOT))
         for suffix in _SUFFIXES:
             self._storage.remove(segment.path(suffix))
         self._waiting.append((None, segment.file, path + DELETED))

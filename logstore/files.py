@@ -19,7 +19,12 @@ PRODUCER_SNAPSHOT = ".snapshot"
 DELETED = ".deleted"
 """Behind the name of a file that is to go once nobody can be reading it any more."""
 
-LEFTOVERS = (DELETED, ".cleaned", ".swap", ".tmp")
+CLEANED = ".cleaned"
+"""Behind the names of a segment that compaction writes."""
+SWAP = ".swap"
+"""Behind the names of one that is complete, and takes the place of others."""
+
+LEFTOVERS = (DELETED, ".tmp")
 """Ends of names that a stopped node may leave behind; whatever was to replace something is still there."""
 
 _DIGITS = 20

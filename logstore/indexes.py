@@ -59,11 +59,13 @@ class Indexes:
         """Whether one more entry might make a file outgrow `limit` bytes."""
         return (len(self.offsets) + 1) * OFFSET_ENTRY > limit or (len(self.times) + 2) * TIME_ENTRY > limit
 
-    def save(self, storage: Storage, directory: str, base_offset: int, *, durable: bool = False) -> list[str]:
-        """Write both files and return their paths; raises StorageError."""
+    def save(
+        self, storage: Storage, directory: str, base_offset: int, *, durable: bool = False, behind: str = ""
+    ) -> list[str]:
+        """Write both files, with `behind` their names, and return their paths; raises StorageError."""
         self.times.append(self.max_timestamp, self.max_timestamp_offset)
-        offsets_path = path_of(directory, base_offset, OFFSET_INDEX)
-        times_path = path_of(directory, base_offset, TIME_INDEX)
+        offsets_path = path_of(directory, base_offset, OFFSET_INDEX) + behind
+        times_path = path_of(directory, base_offset, TIME_INDEX) + behind
         write_whole(storage, offsets_path, self.offsets.encode(), durable=durable)
         write_whole(storage, times_path, self.times.encode(), durable=durable)
         return [offsets_path, times_path]
@@ -91,7 +93,7 @@ class Indexes:
         """Make them anew from the headers of the segment file; raises StorageError, KafkaError."""
         indexes = cls(base_offset, interval)
         for position, header in scan_headers(file, 0, size, chunk=_REBUILD_CHUNK):
-            indexes.add(position, header.size, header.next_offset, header.max_timestamp)
+            indexes.add(position, header.size, header.next_offset, header.largest_timestamp)
         return indexes
 
 

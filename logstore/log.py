@@ -7,8 +7,6 @@ to say. Source: `org.apache.kafka.storage.internals.log.UnifiedLog`.
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from kafkawire.errors import ErrorCode, KafkaError
 from kafkawire.records import (
     BatchHeader,
@@ -18,6 +16,8 @@ from kafkawire.records import (
     stamp,
     stamp_log_append_time,
 )
+from logstore.appended import Append
+from logstore.compaction import Compaction
 from logstore.config import LOG_APPEND_TIME, LogConfig
 from logstore.content import LogContent
 from logstore.epochs import EpochEnd
@@ -33,6 +33,7 @@ from logstore.validation import (
     Origin,
     StampedBatch,
     check_client_batch,
+    check_keys,
     check_leader_batches,
 )
 
@@ -48,18 +49,6 @@ __all__ = [
 ]
 
 
-class Append(NamedTuple):
-    """What an append did. An empty one has `last_offset` before `first_offset`."""
-
-    first_offset: int
-    last_offset: int
-    log_append_time_ms: int
-    """The time that the broker set, -1 where records keep their own."""
-    log_start_offset: int
-    duplicate: bool
-    """True if the batch was there already, at these offsets, and nothing was written."""
-
-
 class Log:
     """See the module; made by `Log.open`. Offsets count records, sizes are bytes, times are wall-clock ms.
 
@@ -71,6 +60,8 @@ class Log:
         self.directory = directory
         self.recovered = recovered
         """What recovery had to drop when the log was opened, None if nothing."""
+        self.compaction = Compaction(content)
+        """What removes records that a later one of the same key has replaced."""
         self._content = content
 
     @classmethod
@@ -174,6 +165,8 @@ class Log:
             raise KafkaError(ErrorCode.INVALID_RECORD, f"one batch of {header.size} in {size} bytes")
         if not check_crc(records, 0, header):
             raise KafkaError(ErrorCode.CORRUPT_MESSAGE, "the checksum is wrong")
+        if config.compacts and origin is Origin.CLIENT:
+            check_keys(records, header)
         control = None
         if header.producer_id >= 0:
             control = control_of(records, 0, header)
@@ -213,19 +206,18 @@ class Log:
         append_time = known.timestamp if self.config.message_timestamp_type == LOG_APPEND_TIME else -1
         return Append(known.first_offset, known.last_offset, append_time, self.start_offset, True)
 
-    def append_as_follower(self, records: Buffer) -> Append:
+    def append_as_follower(self, records: Buffer, *, gaps: bool = True) -> Append:
         """Write whole batches as the leader stamped them; a partial one at the end is ignored.
 
-        They have to continue the log. Raises OffsetsOutOfOrder, KafkaError(CORRUPT_MESSAGE, INVALID_RECORD) —
-        both before anything is written — and StorageError, after which the batches before the one that failed
-        may be there.
+        They have to continue the log. With `gaps` offsets may be missing, for the topic may have been
+        compacted at any time in the past. Raises OffsetsOutOfOrder, KafkaError(CORRUPT_MESSAGE,
+        INVALID_RECORD) — both before anything is written — and StorageError, after which the batches before
+        the one that failed may be there.
         """
         content = self._content
         content.check_usable()
         end = content.end_offset
-        batches = check_leader_batches(
-            records, end, gaps=content.config.compacts, inside_first=end == content.start_offset
-        )
+        batches = check_leader_batches(records, end, gaps=gaps, inside_first=end == content.start_offset)
         if not batches:
             return Append(end, end - 1, -1, content.start_offset, False)
         first_offset = batches[0].header.base_offset

@@ -30,6 +30,7 @@ from logstore.scan import scan_valid
 from logstore.segment import Segment
 from logstore.snapshots import SnapshotFiles
 from logstore.storage import Storage
+from logstore.swap import finish_swap
 
 _MAX_RELATIVE = 2**31 - 1
 
@@ -95,6 +96,7 @@ class LogLoader:
 
     def _tidy(self) -> list[int]:
         """Remove what a stop left behind; returns the base offsets of the segments, ascending."""
+        finish_swap(self._storage, self._directory)
         names = self._storage.list(self._directory)
         found = (offset_in_name(name, LOG) for name in names)
         bases = [base for base in found if base is not None]
@@ -147,9 +149,7 @@ class LogLoader:
         for number in range(first, len(self._segments)):
             segment = self._segments[number]
             expected = self._segments[number - 1].next_offset if number > first else base
-            if segment.base_offset < expected or (
-                segment.base_offset > expected and not self._config.compacts
-            ):
+            if segment.base_offset != expected and not self._may_leave_gap(segment, expected, recovery_point):
                 self._drop_from(number, expected, recovery_point)
                 break
             if number > first:
@@ -162,6 +162,11 @@ class LogLoader:
         for segment in self._segments[first:-1]:
             self._unsynced += segment.seal()
         return producers
+
+    def _may_leave_gap(self, segment: Segment, expected: int, recovery_point: int) -> bool:
+        # Our own compaction leaves the last batch of a segment, others' may not. Past the recovery point a
+        # gap is what was not written.
+        return self._config.compacts and expected < segment.base_offset <= recovery_point
 
     def _recover_segment(self, segment: Segment, producers: ProducerStates, epochs: EpochCache) -> int:
         """Rebuild everything about a segment from its batches; returns how many bytes were cut off."""
@@ -181,8 +186,8 @@ class LogLoader:
             except KafkaError:
                 break
             if epoch > epochs.latest:
-                epochs.assign(epoch, header.base_offset)
-            segment.note(header.size, header.next_offset, header.max_timestamp)
+                epochs.assign(epoch, segment.next_offset)
+            segment.note(header.size, header.next_offset, header.largest_timestamp)
             if aborted is not None:
                 segment.aborted.append(aborted)
         if segment.size < file_size:
@@ -210,7 +215,9 @@ class LogLoader:
         """Find out the epochs of the whole log when their checkpoint is lost."""
         epochs = EpochCache()
         for segment in self._segments:
+            end = segment.base_offset
             for _, header in segment.scan(0):
                 if header.partition_leader_epoch > epochs.latest:
-                    epochs.assign(header.partition_leader_epoch, header.base_offset)
+                    epochs.assign(header.partition_leader_epoch, end)
+                end = header.next_offset
         return epochs

@@ -16,8 +16,11 @@ _EARLIER_BYTES = 256 * 1024
 
 
 def control_of(buffer: Buffer, position: int, header: BatchHeader) -> ControlRecord | None:
-    """The marker in a producer's control batch, None for any other batch; raises KafkaError."""
-    if not (header.is_control and header.has_producer):
+    """The marker in a producer's control batch, None for any other batch; raises KafkaError.
+
+    A control batch that compaction has emptied says nothing any more.
+    """
+    if not (header.is_control and header.has_producer and header.record_count):
         return None
     return parse_control_record(next(records(buffer, position)))
 
@@ -28,7 +31,8 @@ def note_batch(
     """Count in a producer's batch that starts at `first_offset`; returns a transaction that it aborted."""
     if control is not None:
         return states.finish(header, control, first_offset)
-    states.record(header, first_offset)
+    if not header.is_control:
+        states.record(header, first_offset)
     return None
 
 

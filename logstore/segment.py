@@ -208,14 +208,14 @@ class Segment:
         """
         indexes = self.indexes
         first = next(scan_headers(self.file, 0, self.size), None)
-        self.first_timestamp = first[1].max_timestamp if first else NO_TIMESTAMP
+        self.first_timestamp = first[1].largest_timestamp if first else NO_TIMESTAMP
         self.next_offset = self.base_offset
         self._start_recent(self.base_offset)
         end = indexes.offsets.last.position
         for position, header in self._scan_from(indexes.offsets.last, self.size):
             if not self._nexts:
                 self._floor = header.base_offset if position else self.base_offset
-            indexes.add_unindexed(position, header.size, header.next_offset, header.max_timestamp)
+            indexes.add_unindexed(position, header.size, header.next_offset, header.largest_timestamp)
             self._nexts.append(header.next_offset)
             self._positions.append(position)
             self.next_offset = header.next_offset
@@ -259,6 +259,13 @@ class Segment:
             return self._largest
         return self._indexes.max_timestamp, self._indexes.max_timestamp_offset
 
+    def find_first_timestamp(self) -> int:
+        """The largest timestamp of the first batch, -1 if there is none; raises StorageError, KafkaError."""
+        if self.first_timestamp == NO_TIMESTAMP:
+            first = next(self.scan(0), None)
+            self.first_timestamp = first[1].largest_timestamp if first else NO_TIMESTAMP
+        return self.first_timestamp
+
     def confirm_largest_timestamp(self) -> int:
         """The largest timestamp, after asking the batch itself; raises StorageError, KafkaError.
 
@@ -267,7 +274,7 @@ class Segment:
         timestamp, offset = self.largest_timestamp
         if timestamp != NO_TIMESTAMP:
             found = next(self.scan(self.locate(offset)), None)
-            if found is None or found[1].max_timestamp != timestamp:
+            if found is None or found[1].largest_timestamp != timestamp:
                 return self.rebuild_indexes().max_timestamp
         return timestamp
 

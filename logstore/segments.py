@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
+from collections.abc import Sequence
 from zlib import crc32
 
 from logstore.config import LogConfig
@@ -65,7 +66,7 @@ class Segments:
             age = max_timestamp - segment.first_timestamp
         else:
             age = now_ms - segment.opened_ms
-        limit = config.segment_ms
+        limit = config.longest_segment_ms
         if config.segment_jitter_ms > 0:
             # Spread over the segments, but the same for one of them every time.
             limit -= crc32(segment.path(LOG).encode()) % config.segment_jitter_ms
@@ -140,6 +141,13 @@ class Segments:
         for _ in range(count):
             self._delete(self.all[0])
             del self.all[0], self._bases[0]
+
+    def replace(self, old: Sequence[Segment], new: Segment) -> None:
+        """Let a closed segment stand for the ones that lie where it does and were deleted already."""
+        number = self.all.index(old[0])
+        self.all[number : number + len(old)] = [new]
+        self._bases[number : number + len(old)] = [new.base_offset]
+        self._warm = [segment for segment in self._warm if segment not in old]
 
     def truncate(self, offset: int) -> None:
         """Remove the batch that contains `offset` and everything behind it; raises StorageError, KafkaError.

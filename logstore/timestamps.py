@@ -41,7 +41,7 @@ def first_at_or_after(
 def _first_in(segment: Segment, timestamp: int, start: int) -> TimestampOffset | None:
     hint = max(start, segment.indexes.times.floor(timestamp), segment.base_offset)
     for position, header in segment.scan(segment.locate(hint)):
-        if header.max_timestamp >= timestamp:
+        if header.largest_timestamp >= timestamp:
             batch = segment.file.read_at(position, header.size)
             for record in records(batch):
                 if record.timestamp >= timestamp and record.offset >= start:
@@ -71,5 +71,5 @@ def _largest_before(segment: Segment, up_to: int) -> int:
     for _, header in segment.scan(0):
         if header.next_offset > up_to:
             break
-        largest = max(largest, header.max_timestamp)
+        largest = max(largest, header.largest_timestamp)
     return largest

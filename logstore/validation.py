@@ -1,8 +1,8 @@
 """What a leader checks of a batch before it appends it, judging by the header alone.
 
 The order and the error codes follow Kafka's `UnifiedLog.analyzeAndValidateRecords` and `LogValidator`.
-Records are not decoded: the timestamps that count are those of the first record and the largest one, which
-the header carries.
+Records are not decoded, except for the keys of a compacted topic: the timestamps that count are those of the
+first record and the largest one, which the header carries.
 """
 
 from __future__ import annotations
@@ -11,7 +11,15 @@ from enum import Enum, auto
 from typing import NamedTuple
 
 from kafkawire.errors import ErrorCode, KafkaError
-from kafkawire.records import LOG_OVERHEAD, BatchHeader, ControlRecord, check_crc, headers
+from kafkawire.records import (
+    LOG_OVERHEAD,
+    BatchHeader,
+    ControlRecord,
+    check_crc,
+    headers,
+    raw_records,
+    records_section,
+)
 from logstore.config import CREATE_TIME, LogConfig
 from logstore.replay import control_of
 from logstore.storage import Buffer
@@ -96,6 +104,21 @@ def _check_timestamps(header: BatchHeader, config: LogConfig, now_ms: int) -> No
             raise KafkaError(
                 ErrorCode.INVALID_TIMESTAMP, f"timestamp {timestamp} is not within {earliest} and {latest}"
             )
+
+
+def check_keys(records: Buffer, header: BatchHeader) -> None:
+    """Refuse a batch for a compacted topic that cannot be compacted: every record needs a key, and the offset
+    that follows the one before it.
+
+    Raises KafkaError: INVALID_RECORD, CORRUPT_MESSAGE, MESSAGE_TOO_LARGE.
+    """
+    expected = header.base_offset
+    for record in raw_records(header, records_section(header, records)):
+        if record.key is None:
+            raise KafkaError(ErrorCode.INVALID_RECORD, "a compacted topic takes no record without a key")
+        if record.offset != expected:
+            raise KafkaError(ErrorCode.INVALID_RECORD, f"a record at {record.offset}, {expected} is next")
+        expected += 1
 
 
 class OffsetsOutOfOrder(Exception):  # noqa: N818 - it says what is wrong, as Kafka's names do

@@ -27,6 +27,7 @@ from kraft.broker.internal_topics import InternalTopics
 from kraft.broker.isr_updates import IsrUpdates
 from kraft.broker.lifecycle import BrokerLifecycle, HeartbeatSettings
 from kraft.broker.listener import ConnectionQuota, Listeners
+from kraft.broker.log_cleaner import CleanerSettings, LogCleaner
 from kraft.broker.log_directories import LogDirectories
 from kraft.broker.metadata_cache import MetadataCache
 from kraft.broker.metadata_feed import MetadataFeed
@@ -161,6 +162,14 @@ class Broker:
             self._followers.changed,
             self._on_failure,
         )
+        self._cleaner = LogCleaner(
+            self.replicas,
+            self._directories,
+            clock,
+            CleanerSettings.of(configuration),
+            self._durability.sync,
+            self._on_failure,
+        )
         self._feed = MetadataFeed(controllers, self, self._leader_changed)
         self._lifecycle = BrokerLifecycle(
             self._identity.node_id,
@@ -246,6 +255,7 @@ class Broker:
             group.create_task(self._followers.run())
             group.create_task(self._isr_updates.run())
             group.create_task(self._durability.run())
+            group.create_task(self._cleaner.run())
             group.create_task(self._feed.run())
             self._registered_epoch = await self._lifecycle.register(self._registration(addresses))
             self._apply_latest()

@@ -19,6 +19,7 @@ from uuid import UUID
 from kraft.clock import Clock
 from kraft.events import Events
 from logstore.checkpoints import (
+    CLEANED_OFFSETS,
     HIGH_WATERMARKS,
     LOG_STARTS,
     RECOVERY_POINTS,
@@ -53,6 +54,7 @@ class LogDirectories:
         self._recovery_points: dict[tuple[str, int], int] = {}
         self._high_watermarks: dict[tuple[str, int], int] = {}
         self._log_starts: dict[tuple[str, int], int] = {}
+        self._cleaned_offsets: dict[tuple[str, int], int] = {}
         self._written_points: dict[str, dict[tuple[str, int], int]] = {}
         self._doomed: list[tuple[Log | None, str]] = []
         self._fresh: list[str] = []
@@ -72,6 +74,7 @@ class LogDirectories:
                 (self._recovery_points, RECOVERY_POINTS),
                 (self._high_watermarks, HIGH_WATERMARKS),
                 (self._log_starts, LOG_STARTS),
+                (self._cleaned_offsets, CLEANED_OFFSETS),
             ):
                 table.update(read_offsets(self._storage, path, name) or {})
             self._written_points[path] = read_offsets(self._storage, path, RECOVERY_POINTS) or {}
@@ -120,6 +123,7 @@ class LogDirectories:
             clean=self._clean,
             log_start=self._log_starts.get(key, 0) if known else 0,
         )
+        log.compaction.cleaned_to = self._cleaned_offsets.get(key, 0) if known else 0
         return log, self._high_watermarks.get(key, 0) if known else 0
 
     def new_names(self) -> list[Syncable]:
@@ -180,6 +184,17 @@ class LogDirectories:
             self._write_recovery_points(path, points)
             starts = {(each.topic, each.index): each.log.start_offset for each in here}
             write_offsets(self._storage, path, LOG_STARTS, starts)
+
+    def checkpoint_cleaned(self, partitions: Iterable[Partition]) -> None:
+        """Remember up to where every log was compacted."""
+        for path, here in self._by_path(partitions).items():
+            cleaned = {(each.topic, each.index): each.log.compaction.cleaned_to for each in here}
+            write_offsets(
+                self._storage,
+                path,
+                CLEANED_OFFSETS,
+                {key: offset for key, offset in cleaned.items() if offset},
+            )
 
     def log_was_cut(self, partition: Partition) -> None:
         """A log is shorter than it was: what is appended in place of its end is not synced, and a restart

@@ -344,6 +344,8 @@ def _replay(partition: Partition, shard: Shard) -> Iterator[None]:
 def _replay_batches(data: bytes, start: int, shard: Shard) -> None:
     for position, header in headers(data):
         if header.is_control:
+            if not header.record_count:
+                continue
             control = parse_control_record(next(records(data, position)))
             shard.replay_marker(
                 TransactionMarker(

@@ -134,7 +134,7 @@ class QuorumStore:
             build_batch([(0, None, command)], base_offset=index, leader_epoch=term)
             for command, index, term in entries
         ]
-        self._log.append_as_follower(b"".join(batches))
+        self._log.append_as_follower(b"".join(batches), gaps=False)
 
     def _reset(self, entries: Sequence[Entry]) -> None:
         self._log.reset_to(entries[0][1])

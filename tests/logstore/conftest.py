@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ import pytest
 from logstore.config import LogConfig
 from logstore.log import Log
 from logstore.memory import MemoryStorage
+from logstore.steps import Step
 from logstore.storage import LocalStorage, Storage
 
 OPENING = ("now_ms", "recovery_point", "clean", "log_start")
@@ -44,3 +45,18 @@ def open_log(memory: MemoryStorage) -> Callable[..., Log]:
         return Log.open(memory, "/data/t-0", config or LogConfig(**keywords), **opening)
 
     return open_it
+
+
+@pytest.fixture(scope="session")
+def do_all() -> Callable[[Iterable[Step]], int]:
+    """Does the steps of a long work one after the other, and counts them."""
+
+    def do(steps: Iterable[Step]) -> int:
+        count = 0
+        for step in steps:
+            count += 1
+            if step is not None:
+                step()
+        return count
+
+    return do

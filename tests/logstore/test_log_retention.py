@@ -20,7 +20,7 @@ def fill(log: Log, count: int, *, timestamp: int | None = None, start: int = 0) 
     """One batch of 101 bytes per hour, or all with one timestamp."""
     for number in range(start, start + count):
         when = NOW_MS + number * HOUR if timestamp is None else timestamp
-        log.append_as_leader(build_batch([(when, None, b"x" * 33)]), 1, NOW_MS + number * HOUR)
+        log.append_as_leader(build_batch([(when, b"k", b"x" * 32)]), 1, NOW_MS + number * HOUR)
 
 
 def test_by_age(open_log: OpenLog) -> None:

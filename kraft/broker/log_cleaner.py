@@ -1,0 +1,193 @@
+"""Compaction of this broker's logs: which is due, and the work in slices that leave the event loop to others.
+
+What needs the interpreter runs on the loop, a slice at a time, since in a thread of its own it would hold up
+everybody at each switch; what waits for the disk, and large batches' compression, runs in a thread. The log
+goes on meanwhile. If it is cut, retained or deleted, the cleaning is given up, and begun anew another time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable, Generator, Iterable
+from dataclasses import dataclass
+
+from kafkawire.errors import KafkaError
+from kraft.broker.configuration import BrokerConfiguration
+from kraft.broker.log_directories import LogDirectories
+from kraft.clock import Clock
+from kraft.events import Events
+from logstore.compaction import CleaningAborted
+from logstore.steps import Aside, Step
+from logstore.storage import StorageError, StorageFullError
+from replication.partition import Partition
+from replication.replicas import Replicas
+
+SLICE = 0.002
+"""Seconds of the event loop that are taken at once."""
+REST = 0.004
+"""Seconds that are left to others after each slice."""
+_LOOKS_AT_ONCE = 64
+
+
+@dataclass(frozen=True, slots=True)
+class CleanerSettings:
+    """The node's `log.cleaner.*`: seconds between looks when nothing is due, bytes for keys and for one read,
+    bytes read and written per second."""
+
+    enabled: bool
+    backoff: float
+    memory: int
+    chunk: int
+    bytes_per_second: float
+
+    @classmethod
+    def of(cls, configuration: BrokerConfiguration) -> CleanerSettings:
+        """What the node's file says."""
+        rate = configuration.value("log.cleaner.io.max.bytes.per.second")
+        assert isinstance(rate, (int, float))
+        return cls(
+            enabled=bool(configuration.value("log.cleaner.enable")),
+            backoff=configuration.seconds("log.cleaner.backoff.ms"),
+            memory=configuration.number("log.cleaner.dedupe.buffer.size"),
+            chunk=configuration.number("log.cleaner.io.buffer.size"),
+            bytes_per_second=rate,
+        )
+
+
+class LogCleaner:
+    """Cleans one log at a time, the dirtiest first. `sync` makes the logs of partitions durable."""
+
+    def __init__(
+        self,
+        replicas: Replicas,
+        directories: LogDirectories,
+        clock: Clock,
+        settings: CleanerSettings,
+        sync: Callable[[Iterable[Partition]], Awaitable[None]],
+        on_failure: Callable[[BaseException], None],
+    ) -> None:
+        self._replicas = replicas
+        self._directories = directories
+        self._clock = clock
+        self._settings = settings
+        self._sync = sync
+        self._on_failure = on_failure
+        self._uncleanable: set[tuple[bytes, int]] = set()
+        self._events = Events("log")
+
+    async def run(self) -> None:
+        """Until cancelled, or until the disk has failed."""
+        if not self._settings.enabled:
+            return
+        try:
+            while True:
+                partition = await self._dirtiest()
+                if partition is None or not await self._clean(partition):
+                    await asyncio.sleep(self._settings.backoff)
+        except StorageError as failure:
+            self._on_failure(failure)
+
+    async def _dirtiest(self) -> Partition | None:
+        """Of the logs that are due the one with the largest dirty share."""
+        now_ms = self._clock.wall_ms()
+        dirtiest, most = None, -1.0
+        self._uncleanable.intersection_update(partition.key for partition in self._replicas)
+        for number, partition in enumerate(self._replicas, 1):
+            if number % _LOOKS_AT_ONCE == 0:
+                await asyncio.sleep(0)
+            if partition.key in self._uncleanable or not self._is_wanted(partition):
+                continue
+            try:
+                dirt = partition.log.compaction.dirt(_stable_end(partition), now_ms)
+            except KafkaError as error:
+                self._give_up(partition, error)
+                continue
+            if dirt.ratio > most and dirt.is_due(partition.log.config):
+                dirtiest, most = partition, dirt.ratio
+        return dirtiest
+
+    def _is_wanted(self, partition: Partition) -> bool:
+        """Whether the replica is still here, and its topic compacted."""
+        here = self._replicas.by_key(partition.key) is partition
+        return here and partition.log.failed is None and partition.log.config.compacts
+
+    def _give_up(self, partition: Partition, error: KafkaError) -> None:
+        self._uncleanable.add(partition.key)
+        self._events.error("log.uncleanable", **_name(partition), failure=error)
+
+    async def _clean(self, partition: Partition) -> bool:
+        """Clean a log; False if that came to nothing. Raises StorageError."""
+        log = partition.log
+        size, before, began = log.size, log.compaction.cleaned_to, self._clock.monotonic()
+        try:
+            await self._sync((partition,))
+            await self._do(partition)
+        except (CleaningAborted, FileNotFoundError):
+            self._events.info("log.cleaning_aborted", **_name(partition))
+            return False
+        except KafkaError as error:
+            self._give_up(partition, error)
+            return False
+        except StorageFullError as error:
+            if log.failed is not None:
+                raise
+            self._events.warning("log.cleaning_aborted", **_name(partition), reason=str(error))
+            return False
+        self._directories.checkpoint_cleaned(self._replicas)
+        seconds = round(self._clock.monotonic() - began, 3)
+        cleaned_to = log.compaction.cleaned_to
+        self._events.info(
+            "log.cleaned", **_name(partition), to=cleaned_to, before=size, after=log.size, seconds=seconds
+        )
+        return cleaned_to > before
+
+    async def _do(self, partition: Partition) -> None:
+        if not self._is_wanted(partition):
+            raise CleaningAborted
+        steps = partition.log.compaction.clean(
+            _stable_end(partition),
+            self._clock.wall_ms(),
+            memory=self._settings.memory,
+            chunk=self._settings.chunk,
+        )
+        with contextlib.closing(steps):
+            await self._spread(partition, steps)
+
+    async def _spread(self, partition: Partition, steps: Generator[Step, None, None]) -> None:
+        """Take the steps over time; raises CleaningAborted where the replica has left meanwhile."""
+        clock = self._clock
+        began = resumed = clock.monotonic()
+        moved = 0
+        for step in steps:
+            if step is not None:
+                await _aside(step)
+                moved += step.size
+                ahead = moved / self._settings.bytes_per_second - (clock.monotonic() - began)
+                if ahead > 0:
+                    await asyncio.sleep(ahead)
+            elif clock.monotonic() - resumed < SLICE:
+                continue
+            else:
+                await asyncio.sleep(REST)
+            resumed = clock.monotonic()
+            if not self._is_wanted(partition):
+                raise CleaningAborted
+
+
+async def _aside(step: Aside[object]) -> None:
+    """Do it in a thread, and see it end even when we are cancelled: its file must not be closed before."""
+    work = asyncio.ensure_future(asyncio.to_thread(step))
+    try:
+        await asyncio.shield(work)
+    finally:
+        if not work.done():
+            await asyncio.wait((work,))
+
+
+def _stable_end(partition: Partition) -> int:
+    return partition.log.last_stable_offset(partition.high_watermark)
+
+
+def _name(partition: Partition) -> dict[str, object]:
+    return {"topic": partition.topic, "partition": partition.index}
