@@ -19,6 +19,8 @@ from kafkawire.batch_header import (
     DELETE_HORIZON,
     LOG_APPEND_TIME,
     LOG_OVERHEAD,
+    NO_PRODUCER_ID,
+    NO_SEQUENCE,
     TRANSACTIONAL,
     BatchHeader,
 )
@@ -68,7 +70,8 @@ def raw_records(header: BatchHeader, payload: bytes) -> Iterator[RawRecord]:
             value_length, position = read_varint(payload, position + max(0, key_length))
         except IndexError:
             raise _invalid("a record is cut off") from None
-        if length < 0 or end > size or key_length < -1 or position + max(0, value_length) > end:
+        after = position + max(0, value_length)  # the number of headers
+        if key_length < -1 or not after < end <= size or (payload[after] == 0 and after + 1 != end):
             raise _invalid(f"a record of {length} bytes")
         if not before < offset_delta <= last_delta:
             raise _invalid(f"a record at {offset_delta} of a batch that ends at {last_delta}")
@@ -111,9 +114,15 @@ def rebuild_batch(
 
 
 def empty_batch(header: BatchHeader) -> bytes:
-    """The batch of `header` without records: it keeps a producer's last sequence, or the end of a segment."""
+    """The batch of `header` without records: it keeps a producer's last sequence."""
     attributes = header.attributes & (LOG_APPEND_TIME | TRANSACTIONAL | CONTROL)
     return _seal(header, attributes, _NO_TIMESTAMP, header.max_timestamp, 0, b"")
+
+
+def placeholder_batch(header: BatchHeader) -> bytes:
+    """A batch at the offsets of `header` and in its epoch that says nothing else."""
+    anonymous = header._replace(producer_id=NO_PRODUCER_ID, producer_epoch=-1, base_sequence=NO_SEQUENCE)
+    return _seal(anonymous, 0, _NO_TIMESTAMP, header.max_timestamp, 0, b"")
 
 
 def _seal(

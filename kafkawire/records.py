@@ -38,6 +38,7 @@ from kafkawire.batch_reader import Record, records, records_section
 from kafkawire.batch_rewriter import (
     RawRecord,
     empty_batch,
+    placeholder_batch,
     raw_records,
     rebuild_batch,
     with_base_timestamp,
@@ -63,6 +64,7 @@ __all__ = [
     "empty_batch",
     "headers",
     "parse_control_record",
+    "placeholder_batch",
     "raw_records",
     "read_header",
     "rebuild_batch",

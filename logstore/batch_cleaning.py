@@ -3,19 +3,21 @@
 A record goes when a later one has its key, when its transaction was aborted, or when it has no key. A
 tombstone, a record without value, stays for `delete.retention.ms` after a cleaning has first met it, so that
 readers learn of it; so does a transaction's marker once the transaction's records are gone. The batch that
-holds the last sequence of a producer stays, without records if need be. A marker that has to stay stays
-whole, unlike Kafka's, for an empty one would keep nothing, and not every client reads it.
+holds the last sequence of a producer stays, without records if need be. A marker that tells a producer's
+epoch stays whole, unlike Kafka's, for an empty one would keep nothing, and not every client reads it.
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from enum import Enum, auto
+from typing import NamedTuple, assert_never
 
 from kafkawire.compression import Compression, compress
 from kafkawire.records import (
     BatchHeader,
     RawRecord,
     empty_batch,
+    placeholder_batch,
     raw_records,
     rebuild_batch,
     records_section,
@@ -51,6 +53,16 @@ def _compressed(kind: Compression, section: bytes) -> Steps[bytes]:
     return aside.result
 
 
+class Stay(Enum):
+    """Why a batch may not vanish."""
+
+    NOT = auto()
+    PLACE = auto()
+    """It is the last one of a segment, and shows where that ends."""
+    PRODUCER = auto()
+    """It is the last one of a producer that is known."""
+
+
 class CleanedBatch(NamedTuple):
     """What is left of a batch, None if nothing; `aborted` if it is the marker of an aborted transaction."""
 
@@ -71,13 +83,10 @@ class BatchCleaner:
         self._now_ms = now_ms
         self._horizon_ms = now_ms + delete_retention_ms
 
-    def clean(self, header: BatchHeader, data: bytes, *, must_stay: bool) -> Steps[CleanedBatch]:
-        """What is left of the batch; one that `must_stay` is left without records rather than not at all.
-
-        Raises KafkaError.
-        """
+    def clean(self, header: BatchHeader, data: bytes, stay: Stay) -> Steps[CleanedBatch]:
+        """What is left of the batch, at least what `stay` asks for; raises KafkaError."""
         if header.is_control:
-            return (yield from self._clean_marker(header, data, must_stay))
+            return (yield from self._clean_marker(header, data, stay))
         kept: list[RawRecord] = []
         if not self._transactions.pass_data(header):
             payload = yield from read_records(header, data)
@@ -87,9 +96,7 @@ class BatchCleaner:
                 if number % RECORDS_PER_STEP == RECORDS_PER_STEP - 1:
                     yield None
         if not kept:
-            if not must_stay:
-                return CleanedBatch(None)
-            return CleanedBatch(empty_batch(header) if header.record_count else data)
+            return CleanedBatch(_remainder(header, stay))
         needs_horizon = not header.has_delete_horizon and any(record.is_tombstone for record in kept)
         if len(kept) == header.record_count and not needs_horizon:
             return CleanedBatch(data)
@@ -105,13 +112,13 @@ class BatchCleaner:
     def _is_past_horizon(self, header: BatchHeader) -> bool:
         return header.has_delete_horizon and header.base_timestamp <= self._now_ms
 
-    def _clean_marker(self, header: BatchHeader, data: bytes, must_stay: bool) -> Steps[CleanedBatch]:
+    def _clean_marker(self, header: BatchHeader, data: bytes, stay: Stay) -> Steps[CleanedBatch]:
         stale, aborted = self._transactions.pass_marker(header, control_of(data, 0, header))
         if not stale:
             return CleanedBatch(data, aborted)
-        if not header.record_count or self._is_past_horizon(header):
-            return CleanedBatch(data if must_stay else None)
-        if header.has_delete_horizon:
+        if stay is not Stay.PRODUCER and (not header.record_count or self._is_past_horizon(header)):
+            return CleanedBatch(_remainder(header, stay))
+        if not header.record_count or header.has_delete_horizon:
             return CleanedBatch(data)
         kept = list(raw_records(header, records_section(header, data)))
         return CleanedBatch((yield from self._rebuild(header, kept, needs_horizon=True)))
@@ -123,3 +130,16 @@ class BatchCleaner:
             section = b"".join(record.encoded for record in kept)
         section = yield from _compressed(header.compression, section)
         return rebuild_batch(header, kept, section, self._horizon_ms if needs_horizon else None)
+
+
+def _remainder(header: BatchHeader, stay: Stay) -> bytes | None:
+    """What is left of a batch of which no record is."""
+    match stay:
+        case Stay.NOT:
+            return None
+        case Stay.PLACE:
+            return placeholder_batch(header)
+        case Stay.PRODUCER:
+            return empty_batch(header)
+        case _:
+            assert_never(stay)

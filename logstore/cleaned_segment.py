@@ -54,6 +54,7 @@ class BatchReader:
 
     def _fill(self, size: int) -> Steps[None]:
         start = self.position
+        size = min(size, self._segment.size - start)
         aside = Aside(lambda: self._segment.file.read_at(start, size), size)
         yield aside
         self._start, self._data = start, aside.result

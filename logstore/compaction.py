@@ -11,7 +11,7 @@ from __future__ import annotations
 import contextlib
 
 from kafkawire.records import BatchHeader, raw_records
-from logstore.batch_cleaning import RECORDS_PER_STEP, BatchCleaner, read_records
+from logstore.batch_cleaning import RECORDS_PER_STEP, BatchCleaner, Stay, read_records
 from logstore.cleanable import Dirt, find_dirt, groups
 from logstore.cleaned_segment import BatchReader
 from logstore.cleaned_transactions import CleanedTransactions
@@ -75,6 +75,20 @@ class Compaction:
                 yield step
                 if content.failure is not None or content.shortenings != shortenings:
                     raise CleaningAborted
+
+
+class _LastBatches:
+    """The last batch of each producer that is known; or the marker that tells its epoch, where it has written
+    nothing since. Source: `UnifiedLog.lastRecordsOfActiveProducers`."""
+
+    def __init__(self, content: LogContent) -> None:
+        self._known = {state.producer_id: (state.last_offset, state.epoch) for state in content.producers}
+
+    def holds(self, header: BatchHeader) -> bool:
+        offset, epoch = self._known.get(header.producer_id, (-1, -1))
+        if header.is_control:
+            return offset < 0 and header.producer_epoch == epoch and header.has_producer
+        return offset >= 0 and header.last_offset == offset
 
 
 class _Cleaning:
@@ -141,25 +155,18 @@ class _Cleaning:
 
     def _clean_group(self, group: list[Segment], cleaner: BatchCleaner) -> Steps[None]:
         content = self._content
-        last_offsets = {state.producer_id: state.last_offset for state in content.producers}
-        epochs = {state.producer_id: state.epoch for state in content.producers}
-
-        def is_last_of_producer(header: BatchHeader) -> bool:
-            last = last_offsets.get(header.producer_id)
-            if last is None:
-                return False
-            if last >= 0:
-                return header.last_offset == last and not header.is_control
-            return header.is_control and header.producer_epoch == epochs[header.producer_id]
-
+        last_ones = _LastBatches(content)
         with content.cleaned_segment(group[0].base_offset, self._chunk) as cleaned:
             for segment in group:
                 reader = BatchReader(segment, 0, self._chunk)
                 while not reader.at_end:
                     header, data = yield from reader.next()
-                    # The last batch stays, so that it shows where the segment ends.
-                    must_stay = (segment is group[-1] and reader.at_end) or is_last_of_producer(header)
-                    left = yield from cleaner.clean(header, data, must_stay=must_stay)
+                    stay = Stay.NOT
+                    if last_ones.holds(header):
+                        stay = Stay.PRODUCER
+                    elif segment is group[-1] and reader.at_end:
+                        stay = Stay.PLACE
+                    left = yield from cleaner.clean(header, data, stay)
                     if left.data is not None:
                         yield from cleaned.add(left.data)
                     if left.aborted is not None:

@@ -96,6 +96,7 @@ class LogDirectories:
             self._set_aside(parent, name)
             parent = None
         key = (topic, index)
+        found = parent is not None
         if parent is None:
             parent = min(self.paths, key=lambda path: self._counts[path])
             self._counts[parent] += 1
@@ -108,23 +109,20 @@ class LogDirectories:
                 f"version: 0\ntopic_id: {_kafka_id(topic_id)}\n",
                 durable=False,
             )
-            known: dict[tuple[str, int], int] = {}
-        else:
-            known = self._recovery_points
-            if not self._clean:
-                # The process that made it may have been killed before it synced the name.
-                self._fresh.append(f"{parent}/{name}")
+        elif not self._clean:
+            # The process that made it may have been killed before it synced the name.
+            self._fresh.append(f"{parent}/{name}")
         log = Log.open(
             self._storage,
             f"{parent}/{name}",
             config,
             now_ms=self._clock.wall_ms(),
-            recovery_point=known.get(key, 0),
+            recovery_point=self._recovery_points.get(key, 0) if found else 0,
             clean=self._clean,
-            log_start=self._log_starts.get(key, 0) if known else 0,
+            log_start=self._log_starts.get(key, 0) if found else 0,
         )
-        log.compaction.cleaned_to = self._cleaned_offsets.get(key, 0) if known else 0
-        return log, self._high_watermarks.get(key, 0) if known else 0
+        log.compaction.cleaned_to = self._cleaned_offsets.get(key, 0) if found else 0
+        return log, self._high_watermarks.get(key, 0) if found else 0
 
     def new_names(self) -> list[Syncable]:
         """What to sync so that directories made since the last time are found after a power cut; before any
