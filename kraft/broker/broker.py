@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from functools import partial
 from uuid import UUID
 
-from kafkawire.apis import ApiKey
 from kraft.broker.client_sessions import ClientSessions
 from kraft.broker.configuration import BrokerConfiguration
 from kraft.broker.connection import ConnectionLimits
@@ -20,9 +19,8 @@ from kraft.broker.dispatch import Dispatcher
 from kraft.broker.durability import Durability, DurabilitySettings
 from kraft.broker.fetching import FETCH, NUDGE, FetchServer, FetchSettings, FollowerLoops
 from kraft.broker.group_coordination import group_coordinator
-from kraft.broker.handlers import message_handlers
+from kraft.broker.handlers import frame_handlers, message_handlers
 from kraft.broker.handlers.fetch import FetchHandler
-from kraft.broker.handlers.produce import ProduceHandler
 from kraft.broker.internal_topics import InternalTopics
 from kraft.broker.isr_updates import IsrUpdates
 from kraft.broker.lifecycle import BrokerLifecycle, HeartbeatSettings
@@ -228,7 +226,7 @@ class Broker:
         )
         fetch = FetchHandler(context, sessions, self._configuration.number("fetch.max.bytes"))
         return Dispatcher(
-            {ApiKey.PRODUCE: ProduceHandler(context), ApiKey.FETCH: fetch},
+            frame_handlers(context, fetch),
             message_handlers(context, self._producer_ids),
             self._on_failure,
         )

@@ -186,11 +186,6 @@ def test_producer_ids_are_given_once(connect: Any) -> None:
     assert len(set(ids)) == 1005
 
 
-def test_a_transactional_id_finds_no_coordinator(wire: Any) -> None:
-    response = wire.call(ApiKey.INIT_PRODUCER_ID, 4, transactional_id="t", transaction_timeout_ms=60_000)
-    assert response.error_code == ErrorCode.COORDINATOR_NOT_AVAILABLE
-
-
 def test_a_repeated_batch_is_answered_as_the_original(wire: Any, topic: str, batch: Batch) -> None:
     producer_id = init_producer(wire)
     batches = [

@@ -25,7 +25,7 @@ TIMEOUT = 30.0
 PARTITIONS = 4
 SETTINGS = {"group.initial.rebalance.delay.ms": "0", "group.min.session.timeout.ms": "1000"}
 HEARTBEAT_MS = 100
-SESSION_MS = 2000
+SESSION_MS = 4000
 
 
 @dataclass

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from kafkawire.apis import ApiKey
 from kraft.broker.context import BrokerContext
-from kraft.broker.dispatch import MessageHandler
+from kraft.broker.dispatch import FrameHandler, MessageHandler
 from kraft.broker.handlers.add_offsets_to_txn import AddOffsetsToTxnHandler
 from kraft.broker.handlers.add_partitions_to_txn import AddPartitionsToTxnHandler
 from kraft.broker.handlers.api_versions import api_versions
@@ -23,6 +23,7 @@ from kraft.broker.handlers.describe_quorum import DescribeQuorumHandler
 from kraft.broker.handlers.describe_topic_partitions import DescribeTopicPartitionsHandler
 from kraft.broker.handlers.describe_transactions import DescribeTransactionsHandler
 from kraft.broker.handlers.end_txn import EndTxnHandler
+from kraft.broker.handlers.fetch import FetchHandler
 from kraft.broker.handlers.find_coordinator import FindCoordinatorHandler
 from kraft.broker.handlers.heartbeat import HeartbeatHandler
 from kraft.broker.handlers.incremental_alter_configs import IncrementalAlterConfigsHandler
@@ -37,22 +38,30 @@ from kraft.broker.handlers.offset_commit import OffsetCommitHandler
 from kraft.broker.handlers.offset_delete import OffsetDeleteHandler
 from kraft.broker.handlers.offset_fetch import OffsetFetchHandler
 from kraft.broker.handlers.offset_for_leader_epoch import OffsetForLeaderEpochHandler
+from kraft.broker.handlers.produce import ProduceHandler
 from kraft.broker.handlers.sync_group import SyncGroupHandler
 from kraft.broker.handlers.txn_offset_commit import TxnOffsetCommitHandler
 from kraft.broker.producer_ids import ProducerIds
 
 
+def frame_handlers(context: BrokerContext, fetch: FetchHandler) -> Mapping[ApiKey, FrameHandler]:
+    """The handlers of requests that come so often that they read and write the bytes themselves."""
+    return {
+        ApiKey.PRODUCE: ProduceHandler(context),
+        ApiKey.FETCH: fetch,
+        ApiKey.OFFSET_COMMIT: OffsetCommitHandler(context),
+        ApiKey.HEARTBEAT: HeartbeatHandler(context),
+    }
+
+
 def message_handlers(context: BrokerContext, producer_ids: ProducerIds) -> Mapping[ApiKey, MessageHandler]:
-    """The handlers of requests that are decoded as messages. Produce and Fetch, the hot path, are made
-    apart."""
+    """The handlers of requests that are decoded as messages: all but `frame_handlers`."""
     return {
         ApiKey.LIST_OFFSETS: ListOffsetsHandler(context),
         ApiKey.METADATA: MetadataHandler(context),
-        ApiKey.OFFSET_COMMIT: OffsetCommitHandler(context),
         ApiKey.OFFSET_FETCH: OffsetFetchHandler(context),
         ApiKey.FIND_COORDINATOR: FindCoordinatorHandler(context),
         ApiKey.JOIN_GROUP: JoinGroupHandler(context),
-        ApiKey.HEARTBEAT: HeartbeatHandler(context),
         ApiKey.LEAVE_GROUP: LeaveGroupHandler(context),
         ApiKey.SYNC_GROUP: SyncGroupHandler(context),
         ApiKey.DESCRIBE_GROUPS: DescribeGroupsHandler(context),

@@ -6,14 +6,16 @@ While the group is being loaded the answer is that all is well, as in Kafka: the
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable
-from typing import Any
+from collections.abc import Sequence
+from functools import partial
 
-from kafkawire.apis import ApiKey
 from kafkawire.errors import ErrorCode, KafkaError
-from kafkawire.messages import response_class
+from kafkawire.group_traffic import decode_heartbeat_request, encode_heartbeat_response
+from kafkawire.headers import RequestHeader
+from kraft.broker.connection import Reply
 from kraft.broker.context import BrokerContext
 from kraft.broker.dispatch import Request
+from kraft.broker.outgoing import Segment
 from kraft.coordinator.group.commands import Heartbeat
 
 
@@ -22,25 +24,27 @@ class HeartbeatHandler:
 
     def __init__(self, context: BrokerContext) -> None:
         self._groups = context.groups
-        self._response = response_class(ApiKey.HEARTBEAT)
 
-    def __call__(self, request: Request, message: Any) -> Any | Awaitable[Any]:
-        command = Heartbeat(
-            message.group_id, message.generation_id, message.member_id, message.group_instance_id
-        )
+    def __call__(self, request: Request) -> Sequence[Segment] | None:
+        command = Heartbeat(*decode_heartbeat_request(request.version, request.body))
         beat = self._groups.observe(command.group_id, lambda shard, *now: shard.heartbeat(command, *now))
         # There are so many of them, and so little behind each, that a task would be most of the work.
-        return self._answer(beat) if beat.done() else self._answer_later(beat)
+        if beat.done():
+            return [_answer(request.header, beat)]
+        reply = request.connection.defer(hold=False)
+        beat.add_done_callback(partial(_send, request.header, reply))
+        return None
 
-    async def _answer_later(self, beat: asyncio.Future[ErrorCode]) -> Any:
-        await asyncio.wait([beat])
-        return self._answer(beat)
 
-    def _answer(self, beat: asyncio.Future[ErrorCode]) -> Any:
-        try:
-            code = beat.result()
-        except KafkaError as error:
-            code = error.code
-            if code is ErrorCode.COORDINATOR_LOAD_IN_PROGRESS:
-                code = ErrorCode.NONE
-        return self._response(throttle_time_ms=0, error_code=code)
+def _send(header: RequestHeader, reply: Reply, beat: asyncio.Future[ErrorCode]) -> None:
+    reply.send([_answer(header, beat)])
+
+
+def _answer(header: RequestHeader, beat: asyncio.Future[ErrorCode]) -> bytes:
+    try:
+        code = beat.result()
+    except KafkaError as error:
+        code = error.code
+        if code is ErrorCode.COORDINATOR_LOAD_IN_PROGRESS:
+            code = ErrorCode.NONE
+    return encode_heartbeat_response(header.api_version, header.correlation_id, code)

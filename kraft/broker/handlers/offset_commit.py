@@ -1,5 +1,4 @@
-"""OffsetCommit (key 8): note how far a group has come. Versions 2-10, by topic id in
-version 10.
+"""OffsetCommit (key 8): note how far a group has come. Versions 2-10, by topic id in version 10.
 
 The answer leaves when every in-sync replica of the coordinator's partition has it. Topics that do not exist
 are refused one by one.
@@ -7,16 +6,32 @@ are refused one by one.
 
 from __future__ import annotations
 
-from typing import Any
+import asyncio
+from collections.abc import Iterator, Sequence
+from functools import partial
+from typing import NamedTuple
 
-from kafkawire.apis import ApiKey
 from kafkawire.errors import ErrorCode, KafkaError
 from kafkawire.group_messages import names_topics_by_id, tells_missing_group
-from kafkawire.messages import response_class
+from kafkawire.group_traffic import (
+    CommittedTopic,
+    decode_offset_commit_request,
+    encode_offset_commit_response,
+)
+from kafkawire.headers import RequestHeader
+from kraft.broker.connection import Reply
 from kraft.broker.context import BrokerContext
 from kraft.broker.dispatch import Request
 from kraft.broker.handlers.topic_names import name_of, why_unknown
+from kraft.broker.outgoing import Segment
 from kraft.coordinator.group.commands import CommitOffsets, NewOffset
+
+
+class _Named(NamedTuple):
+    """A topic of the request, and its name if it is there."""
+
+    topic: CommittedTopic
+    name: str | None
 
 
 class OffsetCommitHandler:
@@ -24,54 +39,63 @@ class OffsetCommitHandler:
 
     def __init__(self, context: BrokerContext) -> None:
         self._context = context
-        self._response = response_class(ApiKey.OFFSET_COMMIT)
 
-    async def __call__(self, request: Request, message: Any) -> Any:
+    def __call__(self, request: Request) -> Sequence[Segment] | None:
+        asked = decode_offset_commit_request(request.version, request.body)
         by_id = names_topics_by_id(request.version)
         known = self._context.metadata.image.topics
-        named = [(topic, name_of(known, topic, by_id=by_id)) for topic in message.topics]
+        named = [_Named(topic, name_of(known, topic, by_id=by_id)) for topic in asked.topics]
+        offsets = tuple(_offsets(named))
+        if not offsets:
+            return [_answer(request.header, named, ())]
         command = CommitOffsets(
-            message.group_id,
-            tuple(
-                NewOffset(
-                    name,
-                    part.partition_index,
-                    part.committed_offset,
-                    part.committed_leader_epoch,
-                    part.committed_metadata or "",
-                )
-                for topic, name in named
-                if name is not None
-                for part in topic.partitions
-            ),
-            message.generation_id_or_member_epoch,
-            message.member_id,
-            message.group_instance_id,
-            message.retention_time_ms,
+            asked.group_id,
+            offsets,
+            asked.generation,
+            asked.member_id,
+            asked.instance_id,
+            asked.retention_ms,
             None,
             tells_missing_group(request.version),
         )
-        codes = iter(await self._commit(command))
-        topics = []
-        for topic, name in named:
-            missing = None if name is not None else why_unknown(by_id=by_id)
-            make = self._response.OffsetCommitResponseTopic
-            partitions = [
-                make.OffsetCommitResponsePartition(
-                    partition_index=part.partition_index,
-                    error_code=next(codes) if missing is None else missing,
-                )
-                for part in topic.partitions
-            ]
-            topics.append(make(name=topic.name, topic_id=topic.topic_id, partitions=partitions))
-        return self._response(throttle_time_ms=0, topics=topics)
+        # It is decided here and now, so that what follows on this connection need not wait for the replicas.
+        done = self._context.groups.submit(command.group_id, lambda shard, *now: shard.commit(command, *now))
+        reply = request.connection.defer(hold=False)
+        done.add_done_callback(partial(_send, request.header, named, len(offsets), reply))
+        return None
 
-    async def _commit(self, command: CommitOffsets) -> tuple[ErrorCode, ...]:
-        if not command.offsets:
-            return ()
-        try:
-            return await self._context.groups.submit(
-                command.group_id, lambda shard, *now: shard.commit(command, *now)
-            )
-        except KafkaError as error:
-            return (error.code,) * len(command.offsets)
+
+def _offsets(named: Sequence[_Named]) -> Iterator[NewOffset]:
+    for topic, name in named:
+        if name is not None:
+            for partition, offset, leader_epoch, metadata in topic.partitions:
+                yield NewOffset(name, partition, offset, leader_epoch, metadata or "")
+
+
+def _send(
+    header: RequestHeader,
+    named: Sequence[_Named],
+    count: int,
+    reply: Reply,
+    done: asyncio.Future[tuple[ErrorCode, ...]],
+) -> None:
+    try:
+        codes = done.result()
+    except KafkaError as error:
+        codes = (error.code,) * count
+    reply.send([_answer(header, named, codes)])
+
+
+def _answer(header: RequestHeader, named: Sequence[_Named], codes: Sequence[ErrorCode]) -> bytes:
+    """`codes` are of the partitions of topics that are there, in their order."""
+    unknown = why_unknown(by_id=names_topics_by_id(header.api_version))
+    remaining = iter(codes)
+    topics = [
+        (
+            topic.name,
+            topic.topic_id,
+            [(each.partition, unknown if name is None else next(remaining)) for each in topic.partitions],
+        )
+        for topic, name in named
+    ]
+    return encode_offset_commit_response(header.api_version, header.correlation_id, topics)
