@@ -38,6 +38,7 @@ SETTINGS = {
     "max.incremental.fetch.session.cache.slots": "3",
     "replica.high.watermark.checkpoint.interval.ms": "500",
     "group.initial.rebalance.delay.ms": "0",
+    "log.cleaner.backoff.ms": "100",
 }
 """Limits that are small enough to have a far side within reach."""
 
