@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
 
 from kafkawire.errors import ErrorCode, KafkaError
 from kafkawire.records import BATCH_OVERHEAD, BatchHeader, check_crc, read_header
@@ -120,16 +119,16 @@ class CleanedSegment:
     def finish(self) -> Steps[None]:
         """Write and sync everything that belongs to it. Raises StorageError, FileNotFoundError."""
         yield from self._write()
-        aborted = path_of(self._directory, self._base_offset, ABORTED_INDEX) + CLEANED
-        write_whole(self._storage, aborted, self._aborted.encode())
-        paths = self._indexes.save(self._storage, self._directory, self._base_offset, behind=CLEANED)
-        aside = Aside(lambda: self._sync((*paths, aborted)))
+        aside = Aside(self._complete)
         yield aside
         return aside.result
 
-    def _sync(self, paths: Sequence[str]) -> None:
+    def _complete(self) -> None:
+        aborted = path_of(self._directory, self._base_offset, ABORTED_INDEX) + CLEANED
+        write_whole(self._storage, aborted, self._aborted.encode())
+        indexes = self._indexes.save(self._storage, self._directory, self._base_offset, behind=CLEANED)
         self._file.sync()
-        for path in paths:
+        for path in (*indexes, aborted):
             with contextlib.closing(self._storage.open(path)) as file:
                 file.sync()
         self._storage.sync_directory(self._directory)

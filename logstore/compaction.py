@@ -127,7 +127,11 @@ class _Cleaning:
         for segment in self._content.segments.all:
             if segment.next_offset <= first or segment.base_offset >= end:
                 continue
-            reader = BatchReader(segment, segment.locate(first), self._chunk)
+            position = 0
+            if segment.base_offset < first:
+                position = segment.locate(first)
+                self._content.segments.keep_warm(segment)
+            reader = BatchReader(segment, position, self._chunk)
             while not reader.at_end:
                 header, data = yield from reader.next()
                 if header.is_control:

@@ -84,7 +84,7 @@ class LogCleaner:
             while True:
                 partition = await self._dirtiest()
                 if partition is None or not await self._clean(partition):
-                    await asyncio.sleep(self._settings.backoff)
+                    await asyncio.sleep(max(self._settings.backoff, REST))
         except StorageError as failure:
             self._on_failure(failure)
 

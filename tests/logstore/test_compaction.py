@@ -43,6 +43,7 @@ NOW_MS = 1_700_000_000_000
 DIRECTORY = "/data/t-0"
 DAY = 86_400_000
 MEMORY = 1_000_000
+TRANSACTION = {"transactional": True, "producer_id": 9, "producer_epoch": 0, "base_sequence": 0}
 CONFIG = LogConfig(cleanup_policy="compact", segment_bytes=220, index_interval_bytes=100)
 
 
@@ -311,6 +312,28 @@ def test_an_aborted_record_that_stays_is_still_skipped(open_log: OpenLog, do_all
     assert open_log(config=CONFIG, clean=True).aborted_transactions(0, 12) == [(9, 0)]
 
 
+def test_a_commit_stays_while_one_of_its_records_does(open_log: OpenLog, do_all: DoAll) -> None:
+    log = open_log(config=CONFIG)
+    put(log, (b"k0", b"gone"), (b"t", b"stays"), **TRANSACTION)
+    end(log, 9, ControlType.COMMIT)
+    put(log, (b"x", b"another one's"))
+    forget_producer(log)
+    now = NOW_MS
+    for _ in range(3):
+        fill(log)
+        do_all(cleaning(log, now))
+        now += 2 * DAY
+    (data, kept), (marker, _) = stored(log)[:2]
+    assert ([record.key for record in kept], data.record_count) == ([b"t"], 1)
+    assert (marker.is_control, marker.has_delete_horizon) == (True, False)
+    put(log, (b"t", b"replaced"))
+    for _ in range(3):
+        fill(log)
+        do_all(cleaning(log, now))
+        now += 2 * DAY
+    assert not any(header.is_control or header.is_transactional for header, _ in stored(log))
+
+
 def test_a_marker_that_tells_a_producers_epoch_stays_whole(open_log: OpenLog, do_all: DoAll) -> None:
     log = open_log(config=CONFIG)
     marker = build_control_batch(
@@ -335,7 +358,9 @@ def test_an_empty_marker_of_another_broker_says_nothing(open_log: OpenLog, do_al
     emptied = bytearray(empty_batch(read_header(marker)))
     stamp(emptied, 0, 1, 1)
     log.append_as_follower(bytes(emptied))
-    assert log.first_undecided() == 0
+    state = log.producers.get(9)
+    assert state is not None
+    assert (state.last_sequence, log.first_undecided()) == (0, 0)
     end(log, 9, ControlType.COMMIT)
     fill(log)
     do_all(cleaning(log))
@@ -667,6 +692,7 @@ def test_a_stop_at_any_operation_loses_nothing(power: bool, do_all: DoAll) -> No
         state = after.producers.get(5)
         assert state is not None
         assert (state.last_sequence, after.first_undecided()) == (0, None)
+        assert after.aborted_transactions(0, after.end_offset) == [(9, 1)]
         names = storage.list(DIRECTORY)
         assert not [name for name in names if name.endswith((".cleaned", ".swap", ".deleted"))]
         operations += 1
