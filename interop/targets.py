@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 
 from kraft.local_cluster import LocalCluster, plan_cluster
@@ -32,4 +33,4 @@ async def ours(directory: Path) -> AsyncIterator[Target]:
     """Three controllers and three brokers on loopback, killed afterwards. Raises StartError."""
     async with LocalCluster(plan_cluster(3, 3, directory), SETTINGS) as cluster:
         await cluster.start()
-        yield Target("kraft-node", cluster.plan.bootstrap, 3)
+        yield Target(f"kraft-node {version('kraft-node')}", cluster.plan.bootstrap, 3)
