@@ -68,17 +68,22 @@ def able(names: Sequence[str]) -> list[Client]:
     return found
 
 
+def _started(against: str, folder: Path) -> contextlib.AbstractAsyncContextManager[Target]:
+    if against == "ours":
+        return ours(folder)
+    from interop import apache_kafka
+
+    return apache_kafka.running(CACHE, folder)
+
+
 @contextlib.asynccontextmanager
 async def target(against: str) -> AsyncIterator[Target]:
     """The cluster that was asked for. Raises Unavailable or StartError."""
     if against not in ("ours", "kafka"):
         yield Target(against, against, 1)
         return
-    from interop import apache_kafka
-
     with tempfile.TemporaryDirectory(prefix="kraft-interop-") as folder:
-        start = ours(Path(folder)) if against == "ours" else apache_kafka.running(CACHE, Path(folder))
-        async with start as running:
+        async with _started(against, Path(folder)) as running:
             yield running
 
 
