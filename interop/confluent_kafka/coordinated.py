@@ -34,7 +34,7 @@ class GroupMember(Member):
         )
         self.consumer.subscribe([how.topic], on_assign=self._on_assign, on_revoke=self._on_revoke)
 
-    def _on_assign(self, _: Consumer, partitions: list[TopicPartition]) -> None:
+    def _on_assign(self, *_: object) -> None:
         self.rebalances += 1
 
     def _on_revoke(self, _: Consumer, partitions: list[TopicPartition]) -> None:

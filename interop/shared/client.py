@@ -1,7 +1,7 @@
 """What the walk asks of a client library: `Client`, which each Python client implements with its own calls.
 
-A method that is not overridden is one that the library lacks, and its steps are reported as unsupported. Errors
-of the broker are raised as the library raises them; `Client.code` reads Kafka's number off them.
+A method that is not overridden is one that the library lacks, and its steps are reported as unsupported.
+Errors of the broker are raised as the library raises them; `Client.code` reads Kafka's number off them.
 """
 
 from __future__ import annotations
@@ -57,8 +57,8 @@ class Membership:
 class Member:
     """A group's member: starts at the earliest offset, and commits only when it is told to.
 
-    `values` are the numbers it has read so far, `rebalances` counts what was assigned to it, `given_up` are the
-    partitions that were revoked.
+    `values` are the numbers it has read so far, `rebalances` counts what was assigned to it, `given_up` are
+    the partitions that were revoked.
     """
 
     def __init__(self) -> None:

@@ -1,0 +1,1 @@
+"""aiokafka: Kafka for asyncio."""

@@ -1,0 +1,1 @@
+"""kafka-python: Kafka's oldest client in Python alone."""
