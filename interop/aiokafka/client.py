@@ -154,10 +154,8 @@ class Aiokafka(Client):
         (answer,) = self._run(self._admin.describe_consumer_groups([name]))
         ((code, _, state, _, assignor, members, *_),) = answer.groups
         _raise_for([(name, code)])
-        assigned = [ConsumerProtocol.ASSIGNMENT.decode(assignment) for *_, assignment in members]
-        return SeenGroup(
-            state.lower(), assignor, [{each.partition for each in one.partitions()} for one in assigned]
-        )
+        assigned = [ConsumerProtocol.ASSIGNMENT.decode(each[4]).partitions() for each in members]
+        return SeenGroup(state.lower(), assignor, [{each.partition for each in one} for one in assigned])
 
     # Administration
 
