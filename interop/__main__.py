@@ -16,7 +16,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from interop import page
+from interop import apache_kafka, page
 from interop.clients import CACHE, Client, InstallError, every_client, prepare
 from interop.execution import Report, run
 from interop.judgement import Difference, differences, known_differences
@@ -71,8 +71,6 @@ def able(names: Sequence[str]) -> list[Client]:
 def _started(against: str, folder: Path) -> contextlib.AbstractAsyncContextManager[Target]:
     if against == "ours":
         return ours(folder)
-    from interop import apache_kafka
-
     return apache_kafka.running(CACHE, folder)
 
 

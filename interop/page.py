@@ -113,9 +113,9 @@ def _markdown(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 def run_table(title: str, reports: Sequence[Report], bad: set[tuple[str, str]]) -> Table:
     """Clients by steps for the terminal; `bad` has the (client, step) that fail the run."""
     table = Table(title=title)
-    table.add_column("step")
+    table.add_column("step", no_wrap=True)
     for report in reports:
-        table.add_column(f"{report.client}\n{report.version}")
+        table.add_column(f"{report.client}\n{report.version}", overflow="fold")
     for step in EXPECTED:
         cells = []
         for report in reports:

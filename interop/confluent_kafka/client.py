@@ -9,6 +9,7 @@ import confluent_kafka
 from confluent_kafka import (
     TIMESTAMP_CREATE_TIME,
     IsolationLevel,
+    KafkaException,
     Message,
     Producer,
     TopicCollection,
@@ -182,7 +183,7 @@ class ConfluentKafka(Client):
         partition = TopicPartition(topic, 0)
         found = self._admin.elect_leaders(ElectionType.PREFERRED, [partition]).result(PATIENCE)
         if found[partition] is not None:
-            raise found[partition]
+            raise KafkaException(found[partition])
 
     def acls(self) -> int:
         everything = AclBindingFilter(
