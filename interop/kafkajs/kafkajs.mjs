@@ -177,6 +177,7 @@ await walk({
   version: JSON.parse(readFileSync('node_modules/kafkajs/package.json', 'utf8')).version,
   codecs: Object.keys(CODECS),
   errorName,
+  settling: 0,
   start: () => admin.connect(),
   stop: () => admin.disconnect(),
   send: (topic, rows, how) => send({ topic, rows, ...how }),

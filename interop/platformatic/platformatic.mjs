@@ -18,6 +18,8 @@ let groups = 0
 /** Kafka's name of an error of the library's: that of the first one inside that has one. */
 function errorName (error) {
   if (typeof error?.apiId === 'string') return error.apiId
+  // This is how it tells that error of Metadata's.
+  if (error?.message?.startsWith('Unknown topic')) return 'UNKNOWN_TOPIC_OR_PARTITION'
   for (const inner of [...(error?.errors ?? []), error?.cause]) {
     const name = inner && errorName(inner)
     if (name) return name
@@ -184,6 +186,8 @@ await walk({
   version: JSON.parse(readFileSync('node_modules/@platformatic/kafka/package.json', 'utf8')).version,
   codecs: CODECS,
   errorName,
+  // A fetch that was under way when a partition went to another member is delivered nevertheless.
+  settling: 500,
   start: async () => {},
   stop: () => admin.close(),
   send,
@@ -210,7 +214,7 @@ await walk({
   },
   deleteTopic: (topic) => admin.deleteTopics({ topics: [topic] }),
   describeTopic: async (topic) => (await described(topic)).partitions.map((each) => each.replicas.length),
-  createPartitions: (topic, count) => admin.createPartitions({ topics: [{ name: topic, count, assignments: [] }] }),
+  createPartitions: (topic, count) => admin.createPartitions({ topics: [{ name: topic, count, assignments: null }] }),
   async cluster () {
     const { brokers, controllerId } = await admin.metadata({ topics: [], forceUpdate: true })
     return { brokers: [...brokers.keys()], controller: controllerId }

@@ -60,7 +60,7 @@ def create_partitions(client: Client) -> None:
 
 def create_partitions_fewer(client: Client) -> None:
     """Less than there are."""
-    client.create_partitions(client.at.name(TOPIC), 3)
+    client.create_partitions(client.at.name(TOPIC), 1)
     raise refused("fewer partitions")
 
 

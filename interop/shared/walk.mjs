@@ -132,6 +132,7 @@ const membership = async (client, of, more = {}) =>
   ({ group: named(of), topic: await makeTopic(client, of, SHARED), ...more })
 
 async function expectOnce (client, topic, members, numbers) {
+  await sleep(client.settling)
   await sendNumbers(client, topic, numbers, SHARED)
   const seen = () => sorted(members.flatMap((member) => member.values).filter((value) => numbers.includes(value)))
   await until(() => seen().length >= numbers.length, 'records of the group')
@@ -329,7 +330,7 @@ const topicSteps = (client, topic) => ({
     await until(async () => (await client.topics([topic])).get(topic).length === 4, 'four partitions')
   },
   async create_partitions_fewer () {
-    await client.createPartitions(topic, 3)
+    await client.createPartitions(topic, 1)
     throw refused('fewer partitions')
   },
   async describe_cluster () {

@@ -106,12 +106,12 @@ class DeleteTopicsReply:
 
 @dataclass(frozen=True, slots=True)
 class NewPartitions:
-    """A topic to grow to `count` partitions in all. `assignments` lists the new ones in order, or is
-    empty."""
+    """A topic to grow to `count` partitions in all. `assignments` lists the new ones in order; None leaves
+    their places to the controller."""
 
     name: str
     count: int
-    assignments: tuple[ReplicaAssignment, ...] = ()
+    assignments: tuple[ReplicaAssignment, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -161,14 +161,13 @@ class Topics:
                 f"The topic {topic.name} currently has {present} partition(s); {topic.count} would not be an "
                 "increase.",
             )
-        if topic.assignments:
+        if topic.assignments is not None:
             replicas = [assignment.broker_ids for assignment in topic.assignments]
             if len(replicas) != added:
                 raise KafkaError(
                     ErrorCode.INVALID_REPLICA_ASSIGNMENT,
                     f"Attempted to add {added} additional partition(s), but only {len(replicas)} "
-                    f"assignment(s) "
-                    "were specified.",
+                    "assignment(s) were specified.",
                 )
             check_replicas(view.image, replicas, image.replication_factor, present)
         else:

@@ -260,6 +260,7 @@ def test_a_topic_grows(cluster):
             ErrorCode.INVALID_REPLICA_ASSIGNMENT,
             "Attempted to add 2 additional partition(s), but only 1 assignment(s) were specified.",
         ),
+        (NewPartitions("t", 3, ()), ErrorCode.INVALID_REPLICA_ASSIGNMENT, "only 0 assignment(s)"),
         (NewPartitions("t", 3, assigned((1,))), ErrorCode.INVALID_REPLICA_ASSIGNMENT, "not consistent"),
         (NewPartitions("t", 3, assigned((1, 8))), ErrorCode.INVALID_REPLICA_ASSIGNMENT, "broker 8"),
     ],

@@ -53,7 +53,9 @@ class CreatePartitionsHandler:
 
 
 def _new_partitions(topic: Any) -> NewPartitions:
-    assignments = tuple(ReplicaAssignment(-1, tuple(each.broker_ids)) for each in topic.assignments or ())
+    if topic.assignments is None:
+        return NewPartitions(topic.name, topic.count)
+    assignments = tuple(ReplicaAssignment(-1, tuple(each.broker_ids)) for each in topic.assignments)
     return NewPartitions(topic.name, topic.count, assignments)
 
 

@@ -1,0 +1,136 @@
+"""The runner of other people's clients: what it takes from scripts, and how it judges."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from interop import page
+from interop.clients import Client, InstallError, every_client, load, prepare
+from interop.execution import Report, TellingError, read_line, run
+from interop.judgement import Known, differences, known_differences
+from interop.recording import KAFKA, OURS, Recording
+from interop.steps import EXPECTED, OK
+from interop.targets import Target, Unavailable
+
+ALL_GOOD = dict(EXPECTED)
+KNOWN = Known("*", "acls", "ok", "SECURITY_DISABLED", "because")
+
+
+@pytest.mark.parametrize(
+    ("line", "complaint"),
+    [
+        (b"{", "not JSON"),
+        (b'{"steps": 1}', "neither a library nor a step"),
+        (b'{"step": "fly", "outcome": "ok"}', "there is no step 'fly'"),
+        (b'{"step": "produce", "outcome": "great"}', "no outcome and no error of Kafka's"),
+        (b'{"step": "consume", "outcome": "ok"}', "reported twice"),
+    ],
+)
+def test_a_line_that_is_not_as_agreed_is_refused(line: bytes, complaint: str) -> None:
+    report = Report("some")
+    read_line(report, b'{"step": "consume", "outcome": "ok", "detail": "two\\nlines"}')
+    with pytest.raises(TellingError, match=complaint):
+        read_line(report, line)
+    assert report.outcome("consume").detail == "two lines"
+    assert report.outcome("produce").outcome == "missing"
+
+
+def judged(ours: dict[str, str], kafka: dict[str, str] | None = None) -> list[tuple[str, str, str, str]]:
+    """Differences of a client called some."""
+    found = differences("some", ALL_GOOD | ours, kafka, [KNOWN])
+    return [(each.step, each.ours, each.kafka, each.reason) for each in found]
+
+
+def test_what_is_as_expected_is_no_difference() -> None:
+    assert judged({}) == []
+    assert judged({"quotas": "unsupported"}) == []
+    assert (
+        judged({"fenced_producer": "INVALID_PRODUCER_EPOCH"}, {"fenced_producer": "INVALID_PRODUCER_EPOCH"})
+        == []
+    )
+
+
+def test_every_other_outcome_is_one() -> None:
+    assert judged({"produce": "failed"}) == [("produce", "failed", OK, "")]
+    assert judged({"acls": OK}) == [("acls", OK, "SECURITY_DISABLED", "because")]
+    assert judged({"acls": "failed"}) == [("acls", "failed", "SECURITY_DISABLED", "")]
+    assert judged({"quotas": "unsupported"}, {"quotas": OK}) == [("quotas", "unsupported", OK, "")]
+    assert judged({"produce": "failed"}, {"produce": "failed"}) == [("produce", "failed", "failed", "")]
+
+
+def test_the_recorded_differences_are_the_known_ones() -> None:
+    ours, kafka, known = Recording.read(OURS), Recording.read(KAFKA), known_differences()
+    found = [
+        each
+        for client in ours.clients
+        if client in kafka.clients
+        for each in page.recorded_differences(client, ours, kafka, known)
+    ]
+    assert [each for each in found if not each.reason] == []
+    unused = [
+        listed
+        for listed in known
+        if not any(listed.covers(each.client, each.step, each.ours, each.kafka) for each in found)
+    ]
+    assert unused == []
+
+
+def test_the_page_shows_the_recordings() -> None:
+    text = page.generated(Recording.read(OURS), Recording.read(KAFKA), known_differences(), every_client())
+    assert f"{page.BEGIN}\n\n{text}\n{page.END}" in page.PAGE.read_text(encoding="utf-8")
+
+
+def client_of(folder: Path, more: str, monkeypatch: pytest.MonkeyPatch) -> Client:
+    """A client with nothing but a `client.toml`; its home is below the folder."""
+    monkeypatch.setattr("interop.clients.CACHE", folder / "cache")
+    source = folder / "some"
+    source.mkdir()
+    (source / "client.toml").write_text(f'title = "some"\nlanguage = "none"\n{more}')
+    return load(source)
+
+
+@pytest.mark.parametrize(
+    ("needs", "complaint"),
+    [('{ nowhere-to-be-found = "1" }', "is not installed"), ('{ python3 = "99.1" }', "needs python3 99.1")],
+)
+def test_a_client_whose_needs_are_not_met_is_left_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, needs: str, complaint: str
+) -> None:
+    client = client_of(tmp_path, f"needs = {needs}\nrun = []", monkeypatch)
+    with pytest.raises(Unavailable, match=complaint):
+        prepare(client)
+
+
+def test_installing_happens_once_for_the_same_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    client = client_of(tmp_path, 'install = [["mkdir", "made"]]\nrun = []', monkeypatch)
+    prepare(client)
+    prepare(client)
+    (client.folder / "other").write_text("")
+    with pytest.raises(InstallError, match="mkdir made failed"):
+        prepare(client)
+
+
+def test_a_key_that_nobody_knows_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(TypeError, match="unknown colour"):
+        client_of(tmp_path, 'colour = "red"\nrun = []', monkeypatch)
+
+
+async def test_a_script_that_hangs_is_killed_with_what_it_started(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script = "\n".join(
+        [
+            "import json, subprocess, sys",
+            "child = subprocess.Popen(['sleep', '600'], stdout=sys.stdout)",
+            "print(json.dumps({'step': 'produce', 'outcome': 'ok'}), flush=True)",
+            "child.wait()",
+        ]
+    )
+    client = client_of(tmp_path, f"seconds = 2\nrun = ['{sys.executable}', '-c', {script!r}]", monkeypatch)
+    prepare(client)
+    report = await run(client, Target("nothing", "127.0.0.1:1", 1))
+    assert report.trouble == "killed after 2 s"
+    assert report.outcome("produce").outcome == OK
