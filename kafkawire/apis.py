@@ -33,6 +33,7 @@ class ApiKey(IntEnum):
     API_VERSIONS = 18
     CREATE_TOPICS = 19
     DELETE_TOPICS = 20
+    DELETE_RECORDS = 21
     INIT_PRODUCER_ID = 22
     OFFSET_FOR_LEADER_EPOCH = 23
     ADD_PARTITIONS_TO_TXN = 24
@@ -40,16 +41,20 @@ class ApiKey(IntEnum):
     END_TXN = 26
     TXN_OFFSET_COMMIT = 28
     DESCRIBE_CONFIGS = 32
+    ALTER_CONFIGS = 33
     DESCRIBE_LOG_DIRS = 35
     CREATE_PARTITIONS = 37
     DELETE_GROUPS = 42
     INCREMENTAL_ALTER_CONFIGS = 44
     OFFSET_DELETE = 47
     DESCRIBE_QUORUM = 55
+    UPDATE_FEATURES = 57
     DESCRIBE_CLUSTER = 60
     DESCRIBE_PRODUCERS = 61
+    UNREGISTER_BROKER = 64
     DESCRIBE_TRANSACTIONS = 65
     LIST_TRANSACTIONS = 66
+    LIST_CONFIG_RESOURCES = 74
     DESCRIBE_TOPIC_PARTITIONS = 75
 
 
@@ -115,6 +120,7 @@ _TABLE = (
     _api(ApiKey.API_VERSIONS, _versions(0, 4), 3),
     _api(ApiKey.CREATE_TOPICS, _versions(2, 7), 5, forwarded=True),
     _api(ApiKey.DELETE_TOPICS, _versions(1, 6), 4, forwarded=True),
+    _api(ApiKey.DELETE_RECORDS, _versions(0, 2), 2),
     _api(ApiKey.INIT_PRODUCER_ID, _versions(0, 5), 2),
     _api(ApiKey.OFFSET_FOR_LEADER_EPOCH, _versions(2, 4), 4),
     _api(ApiKey.ADD_PARTITIONS_TO_TXN, _versions(0, 3), 3),
@@ -122,16 +128,20 @@ _TABLE = (
     _api(ApiKey.END_TXN, _versions(0, 4), 3),
     _api(ApiKey.TXN_OFFSET_COMMIT, _versions(0, 4), 3),
     _api(ApiKey.DESCRIBE_CONFIGS, _versions(1, 4), 4),
+    _api(ApiKey.ALTER_CONFIGS, _versions(0, 2), 2, forwarded=True),
     _api(ApiKey.DESCRIBE_LOG_DIRS, _versions(1, 4), 2),
     _api(ApiKey.CREATE_PARTITIONS, _versions(0, 3), 2, forwarded=True),
     _api(ApiKey.DELETE_GROUPS, _versions(0, 2), 2),
     _api(ApiKey.INCREMENTAL_ALTER_CONFIGS, _versions(0, 1), 1, forwarded=True),
     _api(ApiKey.OFFSET_DELETE, _versions(0, 0), None),
     _api(ApiKey.DESCRIBE_QUORUM, _versions(0, 2), 0, forwarded=True),
-    _api(ApiKey.DESCRIBE_CLUSTER, _versions(0, 1), 0),
+    _api(ApiKey.UPDATE_FEATURES, _versions(0, 2), 0, forwarded=True),
+    _api(ApiKey.DESCRIBE_CLUSTER, _versions(0, 2), 0),
     _api(ApiKey.DESCRIBE_PRODUCERS, _versions(0, 0), 0),
+    _api(ApiKey.UNREGISTER_BROKER, _versions(0, 0), 0, forwarded=True),
     _api(ApiKey.DESCRIBE_TRANSACTIONS, _versions(0, 0), 0),
-    _api(ApiKey.LIST_TRANSACTIONS, _versions(0, 1), 0),
+    _api(ApiKey.LIST_TRANSACTIONS, _versions(0, 2), 0),
+    _api(ApiKey.LIST_CONFIG_RESOURCES, _versions(0, 1), 0),
     _api(ApiKey.DESCRIBE_TOPIC_PARTITIONS, _versions(0, 0), 0),
 )
 

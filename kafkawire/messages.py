@@ -10,7 +10,7 @@ What is made good here, so that no handler has to know: - bodies are checked aga
 are decoded (`schemas.check`); - Metadata 0 says "all topics" with an empty list, later versions with null:
 always None here; - DeleteTopics before 6 names topics in `topic_names`: always `topics` here; -
 FindCoordinator before 4 asks and answers about one key: always `coordinator_keys` and `coordinators` here;
-- what versions of the group APIs say in different places (`group_messages`);
+- what versions of the group and admin APIs say in different places (`group_messages`, `admin_messages`);
 - ApiVersions before 3 does not say what software asks: its name and version are None here;
 - a zero uuid is None; authorized operations are a set of operation numbers, None where they were not asked
 for.
@@ -25,6 +25,7 @@ from importlib import import_module
 from struct import Struct
 from typing import Any
 
+from kafkawire.admin_messages import complete_admin_request
 from kafkawire.apis import APIS, ApiKey
 from kafkawire.errors import ErrorCode, KafkaError
 from kafkawire.group_messages import complete_request, reduce_response
@@ -54,6 +55,9 @@ _PACKAGES = (
     "kafka.protocol.producer",
 )
 
+_OWN = "kafkawire."
+"""Where the modules are that define what kafka-python lacks."""
+
 _MODULES = {
     ApiKey.PRODUCE: "producer.produce",
     ApiKey.FETCH: "consumer.fetch",
@@ -71,6 +75,7 @@ _MODULES = {
     ApiKey.API_VERSIONS: "metadata.api_versions",
     ApiKey.CREATE_TOPICS: "admin.topics",
     ApiKey.DELETE_TOPICS: "admin.topics",
+    ApiKey.DELETE_RECORDS: "admin.topics",
     ApiKey.INIT_PRODUCER_ID: "producer.transaction",
     ApiKey.OFFSET_FOR_LEADER_EPOCH: "consumer.offsets",
     ApiKey.ADD_PARTITIONS_TO_TXN: "producer.transaction",
@@ -78,16 +83,20 @@ _MODULES = {
     ApiKey.END_TXN: "producer.transaction",
     ApiKey.TXN_OFFSET_COMMIT: "producer.transaction",
     ApiKey.DESCRIBE_CONFIGS: "admin.configs",
+    ApiKey.ALTER_CONFIGS: "admin.configs",
     ApiKey.DESCRIBE_LOG_DIRS: "admin.cluster",
     ApiKey.CREATE_PARTITIONS: "admin.topics",
     ApiKey.DELETE_GROUPS: "admin.groups",
     ApiKey.INCREMENTAL_ALTER_CONFIGS: "admin.configs",
     ApiKey.OFFSET_DELETE: "consumer.group",
     ApiKey.DESCRIBE_QUORUM: "admin.cluster",
+    ApiKey.UPDATE_FEATURES: "admin.cluster",
     ApiKey.DESCRIBE_CLUSTER: "admin.cluster",
     ApiKey.DESCRIBE_PRODUCERS: "admin.transactions",
+    ApiKey.UNREGISTER_BROKER: _OWN + "broker_messages",
     ApiKey.DESCRIBE_TRANSACTIONS: "admin.transactions",
     ApiKey.LIST_TRANSACTIONS: "admin.transactions",
+    ApiKey.LIST_CONFIG_RESOURCES: "admin.configs",
     ApiKey.DESCRIBE_TOPIC_PARTITIONS: "admin.topics",
 }
 
@@ -128,6 +137,7 @@ def decode_request(key: int, version: int, body: Buffer) -> Any:
         request.client_software_name = request.client_software_version = None
     else:
         complete_request(key, version, request)
+        complete_admin_request(key, version, request)
     return request
 
 
@@ -217,7 +227,8 @@ def _shape(key: int, kind: str, version: int) -> Structure:
 
 @cache
 def _message_class(key: int, kind: str) -> Any:
-    path = "kafka.protocol." + _MODULES[ApiKey(key)]
+    module = _MODULES[ApiKey(key)]
+    path = module if module.startswith(_OWN) else "kafka.protocol." + module
     if path not in sys.modules:
         for package in _PACKAGES:
             defer(package)

@@ -45,13 +45,15 @@ def _entries(value: Any) -> Sequence[Any]:
 
 class FetchFrom(NamedTuple):
     """One partition that is new or changed since the session's last request. `last_epoch` is the epoch of the
-    follower's last batch, -1 when its log is empty."""
+    follower's last batch, -1 when its log is empty; `log_start` is where its log starts, -1 if it does not
+    say."""
 
     topic_id: bytes
     partition: int
     leader_epoch: int
     offset: int
     last_epoch: int
+    log_start: int = -1
 
     @property
     def key(self) -> Key:

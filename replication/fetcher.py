@@ -96,7 +96,7 @@ class LeaderFetcher:
         if partition is None or not isinstance(partition.role, Follower):
             return None
         log = partition.log
-        return FetchFrom(*key, partition.role.epoch, log.end_offset, log.latest_epoch)
+        return FetchFrom(*key, partition.role.epoch, log.end_offset, log.latest_epoch, log.start_offset)
 
     def apply(self, reply: ReplicaFetchReply, payload: memoryview, now: float) -> None:
         """Take an answer in: append records, truncate where our log has parted from the leader's, retry
@@ -139,6 +139,7 @@ class LeaderFetcher:
             self._replicate(partition, fetched, records, now)
 
     def _replicate(self, partition: Partition, fetched: Fetched, records: memoryview, now: float) -> None:
+        start = partition.log.start_offset
         try:
             partition.replicate(records, fetched.high_watermark, fetched.log_start)
         except (KafkaError, OffsetsOutOfOrder):
@@ -146,7 +147,8 @@ class LeaderFetcher:
             self._asked.pop(partition.key)
             self._retry_later(partition.key, now)
             return
-        if len(records):
+        if len(records) or partition.log.start_offset != start:
+            # Where our log starts is news as well: somebody may wait for records to be gone everywhere.
             self._ask_when_held(partition)
 
     def _ask_when_held(self, partition: Partition) -> None:

@@ -17,7 +17,7 @@ class FollowerProgress:
     """What a leader knows of one follower in the leader's own epoch.
 
     `end_offset` is the offset that it fetched last, which acknowledges everything below; -1 until the first
-    fetch. Times are monotonic seconds.
+    fetch. So is `log_start`, where its log starts. Times are monotonic seconds.
     """
 
     caught_up_at: float
@@ -25,6 +25,7 @@ class FollowerProgress:
     broker_epoch: int = -1
     fetched_at: float = 0.0
     leader_end_when_fetched: int = -1
+    log_start: int = -1
 
     def fetched(self, offset: int, broker_epoch: int, leader_end: int, now: float) -> None:
         """Take a fetch at `offset` into account. A follower is caught up when it has reached the leader's

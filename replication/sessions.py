@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from kafkawire.errors import ErrorCode, KafkaError
 from logstore.log import LogSlice
 from replication.fetch_messages import NEW_SESSION, Fetched, FetchFrom, Key, ReplicaFetch, ReplicaFetchReply
+from replication.log_starts import heard_log_start
 from replication.partition import Partition
 
 Lookup = Callable[[Key], Partition | None]
@@ -89,6 +90,7 @@ class ReplicaSession:
             )
             self._forget(key)
             return
+        heard_log_start(partition, self.replica_id, asked.log_start)
         known = self._fetching.get(key)
         if (
             known is not None
@@ -102,7 +104,13 @@ class ReplicaSession:
             self._forget(key)
             known = self._fetching[key] = _Fetching(partition, asked)
             partition.watchers[self] = None
-        if partition.log.end_offset > asked.offset or partition.high_watermark != known.sent_high_watermark:
+        if 0 <= asked.log_start < partition.log.start_offset:
+            known.sent_log_start = asked.log_start
+        if (
+            partition.log.end_offset > asked.offset
+            or partition.high_watermark != known.sent_high_watermark
+            or partition.log.start_offset != known.sent_log_start
+        ):
             self._news[key] = None
 
     def _refuse(self, asked: FetchFrom, code: ErrorCode, partition: Partition | None) -> None:

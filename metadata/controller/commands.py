@@ -23,6 +23,7 @@ from metadata.controller.config_commands import (
     IncrementalAlterConfigs,
     IncrementalAlterConfigsReply,
 )
+from metadata.controller.feature_commands import UpdateFeatures
 from metadata.controller.topic_commands import (
     ConfigEntry,
     CreatePartitions,
@@ -320,6 +321,7 @@ Command: TypeAlias = (
     | AlterPartition
     | ElectLeaders
     | AllocateProducerIds
+    | UpdateFeatures
     | Tick
 )
 
@@ -358,6 +360,7 @@ def _specs() -> dict[str, CommandSpec]:
         (AlterPartition, AlterPartitionReply),
         (ElectLeaders, ElectLeadersReply),
         (AllocateProducerIds, AllocateProducerIdsReply),
+        (UpdateFeatures, Acknowledged),
     ]
     return {command.__name__: CommandSpec(command.__name__, command, reply) for command, reply in pairs}
 

@@ -38,10 +38,14 @@ class AlterConfigsResource:
 
 @dataclass(frozen=True, slots=True)
 class IncrementalAlterConfigs:
-    """Change configs; the changes of one resource happen together or not at all."""
+    """Change configs; the changes of one resource happen together or not at all.
+
+    `replace` is how clients did it before KIP-339: what is not named goes back to its default.
+    """
 
     resources: tuple[AlterConfigsResource, ...]
     validate_only: bool = False
+    replace: bool = False
 
 
 @dataclass(frozen=True, slots=True)

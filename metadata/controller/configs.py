@@ -42,7 +42,8 @@ def alter_configs(view: View, command: IncrementalAlterConfigs) -> Decision[Incr
     results = []
     for resource in command.resources:
         try:
-            configs += _alter(view, resource, repeated=counts[resource.type, resource.name] > 1)
+            _check_once(counts, resource)
+            configs += _alter(view, resource, replace=command.replace)
         except KafkaError as error:
             results.append(AlterConfigsResult(resource.type, resource.name, error.code, error.message))
         else:
@@ -51,20 +52,25 @@ def alter_configs(view: View, command: IncrementalAlterConfigs) -> Decision[Incr
     return Decision((), reply) if command.validate_only else Decision(_with_partitions(view, configs), reply)
 
 
-def _alter(view: View, resource: AlterConfigsResource, *, repeated: bool) -> list[ConfigRecord]:
-    """The records of one resource. Raises KafkaError for what is wrong with it."""
-    if repeated:
+def _check_once(counts: Counter[tuple[int, str]], resource: AlterConfigsResource) -> None:
+    if counts[resource.type, resource.name] > 1:
         raise KafkaError(ErrorCode.INVALID_REQUEST, "Each resource must appear at most once.")
+
+
+def _alter(view: View, resource: AlterConfigsResource, *, replace: bool) -> list[ConfigRecord]:
+    """The records of one resource. Raises KafkaError for what is wrong with it."""
     target = _existing(view.image, resource)
     if len({alteration.name for alteration in resource.ops}) < len(resource.ops):
         raise KafkaError(ErrorCode.INVALID_REQUEST, "Error due to duplicate config keys")
     before = view.image.configs.of(target)
-    after = dict(before)
+    after = {} if replace else dict(before)
     for alteration in resource.ops:
         _apply(view, target, alteration, after)
     if target.type is ConfigResourceType.TOPIC:
         validate_topic_configs(after)
     names = [alteration.name for alteration in resource.ops]
+    if replace:
+        names += [name for name in before if name not in after]
     return [
         ConfigRecord(target.type, target.name, name, after.get(name))
         for name in names

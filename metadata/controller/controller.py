@@ -31,6 +31,8 @@ from metadata.controller.commands import (
 )
 from metadata.controller.configs import alter_configs
 from metadata.controller.decision import ControllerConfig, Decision, RandomSource, View
+from metadata.controller.feature_commands import UpdateFeatures
+from metadata.controller.features import update_features
 from metadata.controller.isr import alter_partition
 from metadata.controller.partitions import MAX_ELECTIONS_PER_BALANCE, balance_leaders, elect_leaders
 from metadata.controller.producer_ids import allocate_producer_ids
@@ -90,6 +92,8 @@ class Controller:
             case AllocateProducerIds():
                 brokers.check_epoch(view, command.broker_id, command.broker_epoch)
                 return allocate_producer_ids(view, command)
+            case UpdateFeatures():
+                return update_features(view, command)
             case Tick():
                 records = [
                     record for decision in self.tick(image, now, now_ms) for record in decision.records

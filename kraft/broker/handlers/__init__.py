@@ -9,6 +9,7 @@ from kraft.broker.context import BrokerContext
 from kraft.broker.dispatch import FrameHandler, MessageHandler
 from kraft.broker.handlers.add_offsets_to_txn import AddOffsetsToTxnHandler
 from kraft.broker.handlers.add_partitions_to_txn import AddPartitionsToTxnHandler
+from kraft.broker.handlers.administration import administration_handlers
 from kraft.broker.handlers.api_versions import api_versions
 from kraft.broker.handlers.create_partitions import CreatePartitionsHandler
 from kraft.broker.handlers.create_topics import CreateTopicsHandler
@@ -56,7 +57,7 @@ def frame_handlers(context: BrokerContext, fetch: FetchHandler) -> Mapping[ApiKe
 
 def message_handlers(context: BrokerContext, producer_ids: ProducerIds) -> Mapping[ApiKey, MessageHandler]:
     """The handlers of requests that are decoded as messages: all but `frame_handlers`."""
-    return {
+    return administration_handlers(context) | {
         ApiKey.LIST_OFFSETS: ListOffsetsHandler(context),
         ApiKey.METADATA: MetadataHandler(context),
         ApiKey.OFFSET_FETCH: OffsetFetchHandler(context),

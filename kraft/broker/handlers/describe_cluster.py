@@ -1,4 +1,5 @@
-"""DescribeCluster (key 60): the cluster's id and brokers. Versions 0-1 (KIP-700, KIP-919)."""
+"""DescribeCluster (key 60): the cluster's id and brokers. Versions 0-2, from version 2 with brokers that are
+fenced if they are asked for (KIP-700, KIP-919, KIP-1073)."""
 
 from __future__ import annotations
 
@@ -36,12 +37,18 @@ class DescribeClusterHandler:
                 brokers=[],
             )
         brokers = []
-        for broker in context.metadata.image.active_brokers():
+        image = context.metadata.image
+        known = sorted(image.brokers.items())
+        for broker in [each for _, each in known if not each.fenced or message.include_fenced_brokers]:
             endpoint = broker.endpoint(request.connection.listener)
             if endpoint is not None:
                 brokers.append(
                     self._response.DescribeClusterBroker(
-                        broker_id=broker.broker_id, host=endpoint.host, port=endpoint.port, rack=broker.rack
+                        broker_id=broker.broker_id,
+                        host=endpoint.host,
+                        port=endpoint.port,
+                        rack=broker.rack,
+                        is_fenced=broker.fenced,
                     )
                 )
         return self._response(

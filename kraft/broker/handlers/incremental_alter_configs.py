@@ -5,19 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from kafkawire.apis import ApiKey
-from kafkawire.errors import KafkaError
 from kafkawire.messages import response_class
+from kraft.broker.config_changes import change_configs
 from kraft.broker.context import BrokerContext
 from kraft.broker.dispatch import Request
-from metadata.controller.commands import (
-    AlterConfigsResource,
-    AlterConfigsResult,
-    ConfigAlteration,
-    IncrementalAlterConfigs,
-    IncrementalAlterConfigsReply,
-)
-
-TIMEOUT = 30.0
+from metadata.controller.commands import AlterConfigsResource, ConfigAlteration, IncrementalAlterConfigs
 
 
 class IncrementalAlterConfigsHandler:
@@ -39,23 +31,8 @@ class IncrementalAlterConfigsHandler:
             )
             for resource in message.resources
         )
-        try:
-            command = IncrementalAlterConfigs(resources, message.validate_only)
-            reply = await self._context.controller.call(command, TIMEOUT)
-            assert isinstance(reply, IncrementalAlterConfigsReply)
-        except KafkaError as error:
-            reply = IncrementalAlterConfigsReply(
-                tuple(
-                    AlterConfigsResult(each.type, each.name, error.code, error.message) for each in resources
-                )
-            )
-        results = [
-            self._response.AlterConfigsResourceResponse(
-                error_code=result.error_code,
-                error_message=result.error_message,
-                resource_type=result.type,
-                resource_name=result.name,
-            )
-            for result in reply.resources
-        ]
-        return self._response(throttle_time_ms=0, responses=results)
+        return await change_configs(
+            self._context.controller,
+            IncrementalAlterConfigs(resources, message.validate_only),
+            self._response,
+        )

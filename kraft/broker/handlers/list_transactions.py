@@ -1,5 +1,5 @@
-"""ListTransactions (key 66): the transactional ids that this broker coordinates. Versions 0-1, by duration
-from version 1 (KIP-664, KIP-994)."""
+"""ListTransactions (key 66): the transactional ids that this broker coordinates. Versions 0-2, by duration
+from version 1, by a pattern of the id from version 2 (KIP-664, KIP-994, KIP-1152)."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from kafkawire.errors import ErrorCode, KafkaError
 from kafkawire.messages import response_class
 from kraft.broker.context import BrokerContext
 from kraft.broker.dispatch import Request
+from kraft.coordinator.patterns import compiled
 from kraft.coordinator.transaction.commands import Listed, ListFilter
 from kraft.coordinator.transaction.states import TransactionStatus
 
@@ -32,11 +33,15 @@ class ListTransactionsHandler:
             message.duration_filter,
         )
         code, found = ErrorCode.NONE, list[Listed]()
-        if wanted.states or not names:
-            try:
+        try:
+            # Before it is asked whether anything is coordinated here: a bad pattern is bad everywhere.
+            pattern = compiled(message.transactional_id_pattern) if message.transactional_id_pattern else None
+            if wanted.states or not names:
                 found = await self._context.transactions.coordinator.listing(wanted)
-            except KafkaError as error:
-                code = error.code
+            if pattern is not None:
+                found = [each for each in found if pattern.fullmatch(each.transactional_id)]
+        except KafkaError as error:
+            code = error.code
         return self._response(
             throttle_time_ms=0,
             error_code=code,

@@ -1,0 +1,1 @@
+"""Definitions of messages that kafka-python does not have, in the form of Kafka's message definitions."""
