@@ -45,7 +45,10 @@ class ApiKey(IntEnum):
     DESCRIBE_LOG_DIRS = 35
     CREATE_PARTITIONS = 37
     DELETE_GROUPS = 42
+    ELECT_LEADERS = 43
     INCREMENTAL_ALTER_CONFIGS = 44
+    ALTER_PARTITION_REASSIGNMENTS = 45
+    LIST_PARTITION_REASSIGNMENTS = 46
     OFFSET_DELETE = 47
     DESCRIBE_QUORUM = 55
     UPDATE_FEATURES = 57
@@ -132,7 +135,10 @@ _TABLE = (
     _api(ApiKey.DESCRIBE_LOG_DIRS, _versions(1, 4), 2),
     _api(ApiKey.CREATE_PARTITIONS, _versions(0, 3), 2, forwarded=True),
     _api(ApiKey.DELETE_GROUPS, _versions(0, 2), 2),
+    _api(ApiKey.ELECT_LEADERS, _versions(0, 2), 2, forwarded=True),
     _api(ApiKey.INCREMENTAL_ALTER_CONFIGS, _versions(0, 1), 1, forwarded=True),
+    _api(ApiKey.ALTER_PARTITION_REASSIGNMENTS, _versions(0, 1), 0, forwarded=True),
+    _api(ApiKey.LIST_PARTITION_REASSIGNMENTS, _versions(0, 0), 0),
     _api(ApiKey.OFFSET_DELETE, _versions(0, 0), None),
     _api(ApiKey.DESCRIBE_QUORUM, _versions(0, 2), 0, forwarded=True),
     _api(ApiKey.UPDATE_FEATURES, _versions(0, 2), 0, forwarded=True),

@@ -34,6 +34,10 @@ def _partition_problems(image: MetadataImage, partition: PartitionImage) -> Iter
         yield "a replica stands twice in the ISR or ELR"
     if not isr | elr <= replicas:
         yield "the ISR or ELR holds a broker that is no replica"
+    if not {*partition.adding, *partition.removing} <= replicas:
+        yield "a reassignment adds or removes a broker that is no replica"
+    if replicas <= set(partition.removing):
+        yield "a reassignment leaves no replica"
     if isr & elr:
         yield "a replica is both in sync and eligible"
     if not all(image.is_active(broker_id) for broker_id in isr):

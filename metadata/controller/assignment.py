@@ -32,7 +32,7 @@ def check_replicas(
     """Check the replicas of partitions `first` and following, which must number `factor` each (None: as
     many as the first has). Raises KafkaError(INVALID_REPLICA_ASSIGNMENT)."""
     for number, replicas in enumerate(partitions, first):
-        _check_replicas(image, replicas, factor)
+        check_replica_list(image, replicas, factor)
         factor = len(replicas)
         if not any(image.is_active(broker_id) for broker_id in replicas):
             raise _invalid(
@@ -41,7 +41,9 @@ def check_replicas(
             )
 
 
-def _check_replicas(image: MetadataImage, replicas: tuple[int, ...], factor: int | None) -> None:
+def check_replica_list(image: MetadataImage, replicas: tuple[int, ...], factor: int | None = None) -> None:
+    """Check the replicas of one partition, fenced ones included, which must number `factor` if it is given.
+    Raises KafkaError(INVALID_REPLICA_ASSIGNMENT)."""
     if not replicas:
         raise _invalid("The manual partition assignment includes an empty replica list.")
     for broker_id in sorted(replicas):

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from enum import IntEnum
 from types import MappingProxyType
 from typing import Final, NamedTuple, TypeAlias
 from uuid import UUID
@@ -24,6 +23,15 @@ from metadata.controller.config_commands import (
     IncrementalAlterConfigsReply,
 )
 from metadata.controller.feature_commands import UpdateFeatures
+from metadata.controller.partition_commands import (
+    AlterPartitionReassignments,
+    AlterPartitionReassignmentsReply,
+    ElectionType,
+    ElectLeaderResult,
+    ElectLeaders,
+    ElectLeadersReply,
+    TopicPartition,
+)
 from metadata.controller.topic_commands import (
     ConfigEntry,
     CreatePartitions,
@@ -241,45 +249,6 @@ class AlterPartitionReply:
     partitions: tuple[AlterPartitionResult, ...]
 
 
-class ElectionType(IntEnum):
-    """Which election is asked for (KIP-460)."""
-
-    PREFERRED = 0
-    UNCLEAN = 1
-
-
-class TopicPartition(NamedTuple):
-    """A partition by name."""
-
-    topic: str
-    partition: int
-
-
-@dataclass(frozen=True, slots=True)
-class ElectLeaders:
-    """Elect leaders for the partitions, or with None for all that need it."""
-
-    election_type: ElectionType
-    partitions: tuple[TopicPartition, ...] | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class ElectLeaderResult:
-    """What became of one partition."""
-
-    topic: str
-    partition: int
-    error_code: ErrorCode = ErrorCode.NONE
-    error_message: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class ElectLeadersReply:
-    """One result per partition asked for; with None asked, one per partition that had an election."""
-
-    partitions: tuple[ElectLeaderResult, ...]
-
-
 # Producer ids
 
 
@@ -320,6 +289,7 @@ Command: TypeAlias = (
     | IncrementalAlterConfigs
     | AlterPartition
     | ElectLeaders
+    | AlterPartitionReassignments
     | AllocateProducerIds
     | UpdateFeatures
     | Tick
@@ -335,6 +305,7 @@ Reply: TypeAlias = (
     | IncrementalAlterConfigsReply
     | AlterPartitionReply
     | ElectLeadersReply
+    | AlterPartitionReassignmentsReply
     | AllocateProducerIdsReply
 )
 
@@ -359,6 +330,7 @@ def _specs() -> dict[str, CommandSpec]:
         (IncrementalAlterConfigs, IncrementalAlterConfigsReply),
         (AlterPartition, AlterPartitionReply),
         (ElectLeaders, ElectLeadersReply),
+        (AlterPartitionReassignments, AlterPartitionReassignmentsReply),
         (AllocateProducerIds, AllocateProducerIdsReply),
         (UpdateFeatures, Acknowledged),
     ]

@@ -34,8 +34,10 @@ from metadata.controller.decision import ControllerConfig, Decision, RandomSourc
 from metadata.controller.feature_commands import UpdateFeatures
 from metadata.controller.features import update_features
 from metadata.controller.isr import alter_partition
+from metadata.controller.partition_commands import AlterPartitionReassignments
 from metadata.controller.partitions import MAX_ELECTIONS_PER_BALANCE, balance_leaders, elect_leaders
 from metadata.controller.producer_ids import allocate_producer_ids
+from metadata.controller.reassignments import alter_reassignments
 from metadata.controller.sessions import Sessions
 from metadata.controller.topics import Topics, delete_topics
 from metadata.image import MetadataImage
@@ -89,6 +91,8 @@ class Controller:
                 return alter_configs(view, command)
             case ElectLeaders():
                 return elect_leaders(view, command)
+            case AlterPartitionReassignments():
+                return alter_reassignments(view, command)
             case AllocateProducerIds():
                 brokers.check_epoch(view, command.broker_id, command.broker_epoch)
                 return allocate_producer_ids(view, command)

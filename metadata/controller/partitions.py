@@ -84,7 +84,7 @@ def elect_leaders(view: View, command: ElectLeaders) -> Decision[ElectLeadersRep
             continue
         message = _ELECTION_MESSAGES.get(error)
         results.append(ElectLeaderResult(wanted.topic, wanted.partition, error, message))
-    return Decision(records, ElectLeadersReply(tuple(results)))
+    return Decision(records, ElectLeadersReply(tuple(results), view.image.offset + len(records)))
 
 
 _ELECTION_MESSAGES: Final = {

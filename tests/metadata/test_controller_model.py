@@ -45,6 +45,11 @@ from metadata.controller.commands import (
 )
 from metadata.controller.decision import ControllerConfig
 from metadata.controller.instant import InstantController
+from metadata.controller.partition_commands import (
+    AlterPartitionReassignments,
+    AlterPartitionReassignmentsReply,
+    Reassignment,
+)
 from metadata.image import EMPTY_IMAGE, MetadataImage, PartitionImage
 from metadata.invariants import image_violations, step_violations
 from metadata.records import Endpoint, NodeEndpoint
@@ -111,6 +116,8 @@ class Cluster(RuleBasedStateMachine):
             model = self.partitions.setdefault(key, Partition())
             before = old.topics.by_id.get(entry.topic.topic_id)
             was = before.partition(entry.number) if before is not None else None
+            for broker in set(model.logs).difference(entry.partition.replicas):
+                del model.logs[broker]
             if was is not None and was.leader_epoch != entry.partition.leader_epoch:
                 self.elected(model, entry.partition)
         self.enough_is_eligible(new)
@@ -294,6 +301,30 @@ class Cluster(RuleBasedStateMachine):
         if kind is ElectionType.PREFERRED or lucky == 0:
             self.ask(ElectLeaders(kind))
 
+    @rule(
+        name=st.sampled_from(TOPICS),
+        number=st.integers(0, 2),
+        replicas=st.none() | st.lists(st.sampled_from(BROKERS), min_size=1, unique=True),
+        allow_change=st.booleans(),
+    )
+    def reassign(self, name: str, number: int, replicas: list[int] | None, allow_change: bool) -> None:
+        """Move a partition, or give that up."""
+        before = self.image.topics.partition(name, number)
+        wanted = Reassignment(name, number, None if replicas is None else tuple(replicas))
+        reply = self.ask(AlterPartitionReassignments((wanted,), allow_change))
+        assert isinstance(reply, AlterPartitionReassignmentsReply)
+        assert reply.offset == self.image.offset
+        after = self.image.topics.partition(name, number)
+        if reply.partitions[0].error_code is not ErrorCode.NONE:
+            assert after == before
+            return
+        assert before is not None
+        assert after is not None
+        if replicas is None:
+            assert after.adding == after.removing == ()
+        else:
+            assert [each for each in after.replicas if each not in after.removing] == replicas
+
     @rule(broker=st.sampled_from(BROKERS))
     def seldom(self, broker: int) -> None:
         process = self.processes[broker]
@@ -337,7 +368,8 @@ class Cluster(RuleBasedStateMachine):
         item = AlterPartitionItem(*key, partition.leader_epoch, partition.partition_epoch - stale, isr)
         reply = self.ask(AlterPartition(partition.leader, self.processes[partition.leader].epoch, (item,)))
         assert isinstance(reply, AlterPartitionReply)
-        if reply.partitions[0].error_code is not ErrorCode.NONE:
+        # A reassignment that is done may end the leadership of the one who reported it.
+        if reply.partitions[0].error_code not in (ErrorCode.NONE, ErrorCode.NEW_LEADER_ELECTED):
             assert self.image is before
 
     @rule(records=st.integers(1, 2), lag=st.integers(0, 1), commits=st.booleans())
@@ -412,6 +444,18 @@ class Cluster(RuleBasedStateMachine):
         assert all(self.image.is_active(broker) for broker in BROKERS)
         for entry in self.image.topics.partitions():
             assert entry.partition.has_leader, entry
+        self.reassignments_end()
+
+    def reassignments_end(self) -> None:
+        """Once all have caught up every reassignment is done: nobody but its replicas holds a partition."""
+        for key, _ in self.leading():
+            for _ in range(2):
+                now = self.image.topics.by_id[key[0]].partitions[key[1]]
+                self.copy(key, now, 0)
+                self.propose(key, now, self.caught_up(key, now))
+        for entry in self.image.topics.partitions():
+            assert entry.partition.adding == entry.partition.removing == (), entry
+            assert set(entry.partition.isr) == set(entry.partition.replicas), entry
 
 
 Cluster.TestCase.settings = settings(
