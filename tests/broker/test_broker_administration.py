@@ -193,34 +193,3 @@ def test_no_fenced_broker_is_described(wire: Any) -> None:
     for asked in (False, True):
         response = wire.call(ApiKey.DESCRIBE_CLUSTER, 2, include_fenced_brokers=asked)
         assert [(each.broker_id, each.is_fenced) for each in response.brokers] == [(1, False)]
-
-
-# -- ListTransactions -----------------------------------------------------------------------------
-
-
-def test_transactions_are_listed_by_a_pattern(wire: Any) -> None:
-    for name in ("pattern-a1", "pattern-a2", "pattern-b1"):
-        wire.call(ApiKey.FIND_COORDINATOR, 4, key_type=1, coordinator_keys=[name])
-        values = {"transactional_id": name, "transaction_timeout_ms": 1000, "producer_id": -1}
-        assert wire.call(ApiKey.INIT_PRODUCER_ID, 4, producer_epoch=-1, **values).error_code == 0
-
-    def listed(pattern: str | None) -> Any:
-        return wire.call(
-            ApiKey.LIST_TRANSACTIONS,
-            2,
-            state_filters=[],
-            producer_id_filters=[],
-            duration_filter=-1,
-            transactional_id_pattern=pattern,
-        )
-
-    def names(pattern: str | None) -> set[str]:
-        return {each.transactional_id for each in listed(pattern).transaction_states}
-
-    assert names("pattern-a.") == {"pattern-a1", "pattern-a2"}
-    assert names("pattern-a") == set()
-    assert names("(?i)PATTERN-.1") == {"pattern-a1", "pattern-b1"}
-    assert names(None) >= names("") >= {"pattern-a1", "pattern-a2", "pattern-b1"}
-    for bad in ("(", "a{2000}", r"(a)\1", "(?=a)", "x" * 5000):
-        assert listed(bad).error_code == ErrorCode.INVALID_REGULAR_EXPRESSION
-    assert names("(a+)+" * 50 + "b") == set()
