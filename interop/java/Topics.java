@@ -124,15 +124,21 @@ final class Topics {
         }
         List<Integer> brokers = new ArrayList<>();
         admin.describeCluster().nodes().get().forEach(each -> brokers.add(each.id()));
-        long replicas = 0;
+        long wanted = found.partitions().stream().mapToInt(each -> each.replicas().size()).sum();
+        // The brokers learn of partitions a moment after the controller has answered.
+        World.until("every replica in a log directory", () -> replicas(brokers) == wanted);
+        return "and describeLogDirs";
+    }
+
+    /** How many replicas of the topic there are in the log directories of all brokers. */
+    private long replicas(List<Integer> brokers) throws Exception {
+        long count = 0;
         for (Map<String, LogDirDescription> dirs : admin.describeLogDirs(brokers).allDescriptions().get().values()) {
             for (LogDirDescription dir : dirs.values()) {
-                replicas += dir.replicaInfos().keySet().stream().filter(each -> each.topic().equals(topic)).count();
+                count += dir.replicaInfos().keySet().stream().filter(each -> each.topic().equals(topic)).count();
             }
         }
-        long wanted = found.partitions().stream().mapToInt(each -> each.replicas().size()).sum();
-        Steps.equal(replicas, wanted, "the number of replicas in log directories");
-        return "and describeLogDirs";
+        return count;
     }
 
     private ConfigEntry entry(ConfigResource resource, String key) throws Exception {
