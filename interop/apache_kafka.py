@@ -42,10 +42,8 @@ async def running(cache: Path, directory: Path) -> AsyncIterator[Target]:
     begin to serve.
     """
     jars = await asyncio.to_thread(download, cache)
-    directory.mkdir(parents=True, exist_ok=True)
     port = reserve_port(_HOST)
-    properties = directory / "server.properties"
-    properties.write_text(_properties(directory / "data", port, reserve_port(_HOST)), encoding="utf-8")
+    properties = _prepare(directory, port)
     await _format(jars, properties, directory)
     async with _server(jars, properties, directory / "server.log"):
         yield Target(f"Apache Kafka {version(jars)}", f"{_HOST}:{port}", 1)
@@ -91,6 +89,14 @@ def version(jars: Path) -> str:
 def java(jars: Path, main: str, *arguments: str, options: Sequence[str] = ()) -> list[str]:
     """The command line that runs a class of Apache Kafka's."""
     return ["java", *options, "-cp", f"{jars}/*", main, *arguments]
+
+
+def _prepare(directory: Path, port: int) -> Path:
+    """Make the directory; the node's properties in it."""
+    directory.mkdir(parents=True, exist_ok=True)
+    properties = directory / "server.properties"
+    properties.write_text(_properties(directory / "data", port, reserve_port(_HOST)), encoding="utf-8")
+    return properties
 
 
 def _properties(data: Path, port: int, controller_port: int) -> str:
@@ -143,12 +149,12 @@ async def _server(jars: Path, properties: Path, log: Path) -> AsyncIterator[None
     )
     assert process.stdout is not None
     serves = asyncio.Event()
-    keeping = asyncio.create_task(_keep(process.stdout, log, serves))
+    keeping = asyncio.create_task(_keep(process.stdout, _Log(log), serves))
     started = asyncio.create_task(serves.wait())
     try:
         await asyncio.wait((started, keeping), timeout=_START_SECONDS, return_when=asyncio.FIRST_COMPLETED)
         if not serves.is_set():
-            raise StartError(f"Apache Kafka did not start: {_end(log.read_bytes())}")
+            raise StartError(f"Apache Kafka did not start: {_tail_of(log)}")
         yield
     finally:
         started.cancel()
@@ -156,15 +162,26 @@ async def _server(jars: Path, properties: Path, log: Path) -> AsyncIterator[None
         await keeping
 
 
-async def _keep(output: asyncio.StreamReader, log: Path, serves: asyncio.Event) -> None:
+class _Log:
+    """The file that the node's output is kept in."""
+
+    def __init__(self, path: Path) -> None:
+        self._file = open(path, "wb", buffering=0)  # noqa: SIM115 - `close` closes it
+
+    def write(self, line: bytes) -> None:
+        self._file.write(line)
+
+    def close(self) -> None:
+        self._file.close()
+
+
+async def _keep(output: asyncio.StreamReader, log: _Log, serves: asyncio.Event) -> None:
     """Write what the node says to its log, and notice when it says that it serves."""
-    with open(log, "wb") as file:
+    with contextlib.closing(log):
         async for line in output:
-            file.write(line)
+            log.write(line)
             if _SERVES in line:
                 serves.set()
-            if not serves.is_set():
-                file.flush()
 
 
 async def _stop(process: asyncio.subprocess.Process) -> None:
@@ -176,6 +193,10 @@ async def _stop(process: asyncio.subprocess.Process) -> None:
     except TimeoutError:
         process.kill()
         await process.wait()
+
+
+def _tail_of(log: Path) -> str:
+    return _end(log.read_bytes())
 
 
 def _end(said: bytes) -> str:

@@ -10,17 +10,17 @@ from interop.shared.telling import Unsupported, expect
 COUNT = 160
 
 
-def transactions_copy(tools: Tools) -> None:
+def transactions_copy(_: Tools) -> None:
     """Not with these tools."""
     raise Unsupported("no tool copies in transactions")
 
 
-def transaction_abort(tools: Tools) -> None:
+def transaction_abort(_: Tools) -> None:
     """Not with these tools."""
     raise Unsupported("no tool ends a transaction of its own by aborting it")
 
 
-def fenced_producer(tools: Tools) -> None:
+def fenced_producer(_: Tools) -> None:
     """Not with these tools."""
     raise Unsupported("no tool tells what a fenced producer gets")
 
