@@ -57,6 +57,8 @@ class ApiKey(IntEnum):
     UNREGISTER_BROKER = 64
     DESCRIBE_TRANSACTIONS = 65
     LIST_TRANSACTIONS = 66
+    CONSUMER_GROUP_HEARTBEAT = 68
+    CONSUMER_GROUP_DESCRIBE = 69
     LIST_CONFIG_RESOURCES = 74
     DESCRIBE_TOPIC_PARTITIONS = 75
 
@@ -147,6 +149,8 @@ _TABLE = (
     _api(ApiKey.UNREGISTER_BROKER, _versions(0, 0), 0, forwarded=True),
     _api(ApiKey.DESCRIBE_TRANSACTIONS, _versions(0, 0), 0),
     _api(ApiKey.LIST_TRANSACTIONS, _versions(0, 2), 0),
+    _api(ApiKey.CONSUMER_GROUP_HEARTBEAT, _versions(0, 1), 0),
+    _api(ApiKey.CONSUMER_GROUP_DESCRIBE, _versions(0, 1), 0),
     _api(ApiKey.LIST_CONFIG_RESOURCES, _versions(0, 1), 0),
     _api(ApiKey.DESCRIBE_TOPIC_PARTITIONS, _versions(0, 0), 0),
 )

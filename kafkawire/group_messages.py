@@ -36,6 +36,11 @@ def describes_missing_group(version: int) -> bool:
     return version >= 6
 
 
+def names_itself(version: int) -> bool:
+    """Whether clients that send ConsumerGroupHeartbeat of this version make their member ids (KIP-1082)."""
+    return version >= 1
+
+
 def has_group_error(version: int) -> bool:
     """Whether OffsetFetch's reply has a place for an error of the whole group; else each partition has it."""
     return version >= 2

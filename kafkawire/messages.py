@@ -99,6 +99,8 @@ _MODULES = {
     ApiKey.UNREGISTER_BROKER: _OWN + "broker_messages",
     ApiKey.DESCRIBE_TRANSACTIONS: "admin.transactions",
     ApiKey.LIST_TRANSACTIONS: "admin.transactions",
+    ApiKey.CONSUMER_GROUP_HEARTBEAT: _OWN + "consumer_group_messages",
+    ApiKey.CONSUMER_GROUP_DESCRIBE: _OWN + "consumer_group_messages",
     ApiKey.LIST_CONFIG_RESOURCES: "admin.configs",
     ApiKey.DESCRIBE_TOPIC_PARTITIONS: "admin.topics",
 }

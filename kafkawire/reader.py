@@ -7,6 +7,7 @@ from struct import Struct
 
 from kafkawire.primitives import invalid, read_unsigned
 
+_INT8 = Struct(">b")
 _INT16 = Struct(">h")
 _INT32 = Struct(">i")
 _INT64 = Struct(">q")
@@ -23,6 +24,11 @@ class Reader:
         self.position = position
         self._data = data
         self._compact = compact
+
+    def int8(self) -> int:
+        value: int = _INT8.unpack_from(self._data, self.position)[0]
+        self.position += 1
+        return value
 
     def int16(self) -> int:
         value: int = _INT16.unpack_from(self._data, self.position)[0]

@@ -13,7 +13,9 @@ from metadata.config_types import (
     Between,
     ConfigKey,
     ConfigType,
+    OneOf,
     Scope,
+    SomeOf,
     Update,
 )
 
@@ -316,6 +318,20 @@ GROUPS: Final = (
     ),
     broker_setting(
         "group.consumer.max.size", _INT, INT_MAX, "Members of a KIP-848 group, at most.", _POSITIVE
+    ),
+    broker_setting(
+        "group.consumer.assignors",
+        ConfigType.LIST,
+        ("uniform", "range"),
+        "Assignors of KIP-848 groups; the first is the default.",
+        SomeOf(("uniform", "range")),
+    ),
+    broker_setting(
+        "group.consumer.migration.policy",
+        ConfigType.STRING,
+        "bidirectional",
+        "Which way groups with members may change between the classic protocol and KIP-848's.",
+        OneOf(("disabled", "upgrade", "downgrade", "bidirectional")),
     ),
 )
 

@@ -301,9 +301,9 @@ class Broker:
             self._events.info("partitions.changed", offset=image.offset, **changed)
             self.groups.runtime.reconcile()
             self.transactions.coordinator.reconcile()
-        deleted = MetadataDelta(self.metadata.image, image).deleted_topics
+        delta = MetadataDelta(self.metadata.image, image)
         self.metadata.publish(image)
-        self.groups.topics_deleted([topic.name for topic in deleted])
+        self.groups.metadata_changed(delta)
         if first:
             self._directories.set_strays_aside()
             self._lifecycle.nudge()

@@ -9,6 +9,7 @@ from kraft.broker.configuration import BrokerConfiguration
 from kraft.broker.metadata_cache import MetadataCache
 from kraft.clock import Clock
 from kraft.coordinator.group.config import GroupConfig
+from kraft.coordinator.group.consumer.config import ConsumerGroupConfig, MigrationPolicy
 from kraft.coordinator.group.service import CONSUMER_OFFSETS, GroupCoordinator
 from kraft.coordinator.runtime import RuntimeWorld
 from replication.leader import Leader
@@ -41,6 +42,9 @@ def led_partitions(replicas: Replicas, topic: str) -> list[Partition]:
 def group_config(configuration: BrokerConfiguration) -> GroupConfig:
     """What the node's keys say to the coordinator."""
     number = configuration.number
+    assignors = configuration.value("group.consumer.assignors")
+    assert isinstance(assignors, tuple)
+    policy = MigrationPolicy(configuration.value("group.consumer.migration.policy"))
     return GroupConfig(
         min_session_timeout_ms=number("group.min.session.timeout.ms"),
         max_session_timeout_ms=number("group.max.session.timeout.ms"),
@@ -49,4 +53,11 @@ def group_config(configuration: BrokerConfiguration) -> GroupConfig:
         offset_metadata_max_bytes=number("offset.metadata.max.bytes"),
         offsets_retention_ms=number("offsets.retention.minutes") * 60_000,
         retention_check_interval_ms=number("offsets.retention.check.interval.ms"),
+        consumer=ConsumerGroupConfig(
+            heartbeat_interval_ms=number("group.consumer.heartbeat.interval.ms"),
+            session_timeout_ms=number("group.consumer.session.timeout.ms"),
+            max_size=number("group.consumer.max.size"),
+            assignors=assignors,
+            migration_policy=policy,
+        ),
     )

@@ -11,6 +11,8 @@ from kraft.broker.handlers.add_offsets_to_txn import AddOffsetsToTxnHandler
 from kraft.broker.handlers.add_partitions_to_txn import AddPartitionsToTxnHandler
 from kraft.broker.handlers.administration import administration_handlers
 from kraft.broker.handlers.api_versions import api_versions
+from kraft.broker.handlers.consumer_group_describe import ConsumerGroupDescribeHandler
+from kraft.broker.handlers.consumer_group_heartbeat import ConsumerGroupHeartbeatHandler
 from kraft.broker.handlers.create_partitions import CreatePartitionsHandler
 from kraft.broker.handlers.create_topics import CreateTopicsHandler
 from kraft.broker.handlers.delete_groups import DeleteGroupsHandler
@@ -87,5 +89,7 @@ def message_handlers(context: BrokerContext, producer_ids: ProducerIds) -> Mappi
         ApiKey.DESCRIBE_PRODUCERS: DescribeProducersHandler(context),
         ApiKey.DESCRIBE_TRANSACTIONS: DescribeTransactionsHandler(context),
         ApiKey.LIST_TRANSACTIONS: ListTransactionsHandler(context),
+        ApiKey.CONSUMER_GROUP_HEARTBEAT: ConsumerGroupHeartbeatHandler(context),
+        ApiKey.CONSUMER_GROUP_DESCRIBE: ConsumerGroupDescribeHandler(context),
         ApiKey.DESCRIBE_TOPIC_PARTITIONS: DescribeTopicPartitionsHandler(context),
     }

@@ -52,7 +52,7 @@ class ClassicGroups:
         self.config = config
         self.groups: dict[str, ClassicGroup] = {}
         self._new_id = new_id
-        self._rebalancing = Rebalancing(config)
+        self.rebalancing = Rebalancing(config)
 
     # -- what the log says ------------------------------------------------------------------------
 
@@ -79,7 +79,7 @@ class ClassicGroups:
         group = self.groups.pop(group_id, None)
         if group is not None:
             for member_id in (None, *group.members, *group.pending):
-                self._rebalancing.timers.drop((group_id, member_id))
+                self.rebalancing.timers.drop((group_id, member_id))
             group.state = DEAD
 
     def loaded(self, now: float, now_ms: int) -> None:
@@ -88,27 +88,27 @@ class ClassicGroups:
             if group.since_ms < 0 and group.written:
                 group.since_ms = now_ms
             for member in group.members.values():
-                self._rebalancing.heard_of(group, member, now)
+                self.rebalancing.heard_of(group, member, now)
 
     # -- time -------------------------------------------------------------------------------------
 
     def next_deadline(self) -> float:
         """See `Shard`."""
-        return self._rebalancing.timers.earliest()
+        return self.rebalancing.timers.earliest()
 
     def tick(self, now: float, now_ms: int) -> Iterator[Decision[None]]:
         """Sessions and phases whose time is over."""
-        for group_id, member_id in self._rebalancing.timers.due(now):
+        for group_id, member_id in self.rebalancing.timers.due(now):
             group = self.groups.get(group_id)
             if group is None:
                 continue
             out = Outcome()
             if member_id is None:
-                self._rebalancing.phase_over(group, out, now, now_ms)
+                self.rebalancing.phase_over(group, out, now, now_ms)
             elif member_id in group.pending:
-                self._rebalancing.lose_pending(group, member_id, out, now, now_ms)
+                self.rebalancing.lose_pending(group, member_id, out, now, now_ms)
             elif member_id in group.members and not self._waits_here(group, group.members[member_id]):
-                self._rebalancing.lose(group, member_id, out, now, now_ms)
+                self.rebalancing.lose(group, member_id, out, now, now_ms)
             self._forget_if_nobody(group)
             yield out.decision(None)
 
@@ -126,7 +126,7 @@ class ClassicGroups:
 
     def join(self, command: JoinGroup, now: float, now_ms: int) -> Decision[JoinReply]:
         """Raises KafkaError with the code of the reply."""
-        self._check_join(command)
+        self.check_join(command)
         group = self.groups.get(command.group_id)
         if group is None:
             if command.member_id != UNKNOWN_MEMBER:
@@ -144,7 +144,7 @@ class ClassicGroups:
             reply = self._join_known(group, command, out, now, now_ms)
         return out.decision(reply)
 
-    def _check_join(self, command: JoinGroup) -> None:
+    def check_join(self, command: JoinGroup) -> None:
         config = self.config
         if not command.group_id:
             raise KafkaError(ErrorCode.INVALID_GROUP_ID)
@@ -178,7 +178,7 @@ class ClassicGroups:
         member_id = f"{(instance_id or command.client_id)[:_CLIENT_ID_KEPT]}-{self._new_id()}"
         if instance_id is None and command.requires_member_id:
             group.pending.add(member_id)
-            self._rebalancing.timers.put((group.group_id, member_id), now + command.session_timeout_ms / 1000)
+            self.rebalancing.timers.put((group.group_id, member_id), now + command.session_timeout_ms / 1000)
             return JoinReply(ErrorCode.MEMBER_ID_REQUIRED, member_id)
         if instance_id is not None and instance_id in group.static:
             return self._replace(group, command, member_id, out, now, now_ms)
@@ -200,11 +200,11 @@ class ClassicGroups:
             case CompletingRebalance():
                 if unchanged:
                     told = group.joined_members() if leads else ()
-                    return self._rebalancing.joined(group, member, told)
+                    return self.rebalancing.joined(group, member, told)
                 return self._join_again(group, member, command, out, now, now_ms)
             case Stable():
                 if unchanged and not leads:
-                    return self._rebalancing.joined(group, member)
+                    return self.rebalancing.joined(group, member)
                 return self._join_again(group, member, command, out, now, now_ms)
             case Empty() | Dead():
                 raise KafkaError(ErrorCode.UNKNOWN_MEMBER_ID)
@@ -228,10 +228,10 @@ class ClassicGroups:
         )
         group.add(member)
         ticket = group.joining[member_id] = Ticket()
-        self._rebalancing.timers.drop((group.group_id, member_id))
-        self._rebalancing.expect_join(group, member, now)
-        self._rebalancing.note_newcomer(group)
-        self._rebalancing.recompose(group, out, now, now_ms)
+        self.rebalancing.timers.drop((group.group_id, member_id))
+        self.rebalancing.expect_join(group, member, now)
+        self.rebalancing.note_newcomer(group)
+        self.rebalancing.recompose(group, out, now, now_ms)
         return ticket
 
     def _join_again(
@@ -243,7 +243,7 @@ class ClassicGroups:
             out.answer(waiting, JoinReply(ErrorCode.REBALANCE_IN_PROGRESS, member.member_id))
         _update(member, command)
         ticket = group.joining[member.member_id] = Ticket()
-        self._rebalancing.recompose(group, out, now, now_ms)
+        self.rebalancing.recompose(group, out, now, now_ms)
         return ticket
 
     def _replace(
@@ -253,21 +253,21 @@ class ClassicGroups:
         assert command.instance_id is not None
         member = group.members[group.static[command.instance_id]]
         old_id, old_leader = member.member_id, group.leader
-        self._rebalancing.turn_away(group, old_id, ErrorCode.FENCED_INSTANCE_ID, out)
-        self._rebalancing.timers.drop((group.group_id, old_id))
+        self.rebalancing.turn_away(group, old_id, ErrorCode.FENCED_INSTANCE_ID, out)
+        self.rebalancing.timers.drop((group.group_id, old_id))
         group.rename(member, member_id)
         _update(member, command)
-        self._rebalancing.heard_of(group, member, now)
+        self.rebalancing.heard_of(group, member, now)
         if isinstance(group.state, Stable) and group.elected_protocol() == group.protocol:
-            self._rebalancing.write(group, out)
+            self.rebalancing.write(group, out)
             leads = group.leader == member_id
             if command.skips_assignment:
                 told = group.joined_members() if leads else ()
-                return self._rebalancing.joined(group, member, told, skip=leads)
+                return self.rebalancing.joined(group, member, told, skip=leads)
             # Whoever does not know how to skip must not find out that it leads, or it would assign anew.
-            return self._rebalancing.joined(group, member, leader=old_leader)
+            return self.rebalancing.joined(group, member, leader=old_leader)
         ticket = group.joining[member_id] = Ticket()
-        self._rebalancing.recompose(group, out, now, now_ms)
+        self.rebalancing.recompose(group, out, now, now_ms)
         return ticket
 
     # -- SyncGroup, Heartbeat, LeaveGroup ---------------------------------------------------------
@@ -294,9 +294,9 @@ class ClassicGroups:
                     self._assign(group, command, out, now, now_ms)
                 return out.decision(ticket)
             case Stable():
-                self._rebalancing.note_synced(group, member)
-                self._rebalancing.heard_of(group, member, now)
-                return out.decision(self._rebalancing.synced(group, member))
+                self.rebalancing.note_synced(group, member)
+                self.rebalancing.heard_of(group, member, now)
+                return out.decision(self.rebalancing.synced(group, member))
             case _:
                 assert_never(group.state)
 
@@ -305,17 +305,17 @@ class ClassicGroups:
         if waiting is not None:
             out.answer(waiting, SyncReply(ErrorCode.REBALANCE_IN_PROGRESS))
         ticket = group.syncing[member.member_id] = Ticket()
-        self._rebalancing.note_synced(group, member)
+        self.rebalancing.note_synced(group, member)
         return ticket
 
     def _assign(self, group: ClassicGroup, command: SyncGroup, out: Outcome, now: float, now_ms: int) -> None:
         for each in group.members.values():
             each.assignment = bytes(command.assignments.get(each.member_id, b""))
         if len(encode_group(group.value())) > self.config.max_record_bytes:
-            self._rebalancing.withhold_assignments(group, ErrorCode.UNKNOWN_SERVER_ERROR, out, now)
-            self._rebalancing.prepare(group, out, now, now_ms)
+            self.rebalancing.withhold_assignments(group, ErrorCode.UNKNOWN_SERVER_ERROR, out, now)
+            self.rebalancing.prepare(group, out, now, now_ms)
             return
-        self._rebalancing.hand_out(group, out, now, now_ms)
+        self.rebalancing.hand_out(group, out, now, now_ms)
 
     def heartbeat(self, command: Heartbeat, now: float, now_ms: int) -> ErrorCode:
         """NONE, or REBALANCE_IN_PROGRESS: join again. Raises KafkaError with any other code."""
@@ -327,10 +327,10 @@ class ClassicGroups:
             case Empty() | Dead():
                 raise KafkaError(ErrorCode.UNKNOWN_MEMBER_ID)
             case PreparingRebalance():
-                self._rebalancing.heard_of(group, member, now)
+                self.rebalancing.heard_of(group, member, now)
                 return ErrorCode.REBALANCE_IN_PROGRESS
             case CompletingRebalance() | Stable():
-                self._rebalancing.heard_of(group, member, now)
+                self.rebalancing.heard_of(group, member, now)
                 return ErrorCode.NONE
             case _:
                 assert_never(group.state)
@@ -367,7 +367,7 @@ class ClassicGroups:
         if member_id in group.pending:
             if who.instance_id is not None:
                 return ErrorCode.UNKNOWN_MEMBER_ID
-            self._rebalancing.lose_pending(group, member_id, out, now, now_ms)
+            self.rebalancing.lose_pending(group, member_id, out, now, now_ms)
             return ErrorCode.NONE
         if member_id == UNKNOWN_MEMBER and who.instance_id is not None:
             # An administrator takes out a static member, whatever its id is now.
@@ -376,13 +376,13 @@ class ClassicGroups:
             group.check_member(member_id, who.instance_id)
         except KafkaError as error:
             return error.code
-        self._rebalancing.lose(group, member_id, out, now, now_ms)
+        self.rebalancing.lose(group, member_id, out, now, now_ms)
         return ErrorCode.NONE
 
     def committed(self, group: ClassicGroup, member: Member, now: float) -> None:
         """A commit keeps a session alive."""
         if isinstance(group.state, Stable | PreparingRebalance):
-            self._rebalancing.heard_of(group, member, now)
+            self.rebalancing.heard_of(group, member, now)
 
 
 def _update(member: Member, command: JoinGroup) -> None:

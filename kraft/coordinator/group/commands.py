@@ -137,7 +137,8 @@ class NewOffset(NamedTuple):
 class CommitOffsets:
     """Commit offsets, in a transaction if there is a `producer`. `generation` is the member epoch in a
     KIP-848 group. `retention_ms` is -1 unless the client wants another one than the broker's.
-    `tells_missing_group`: the client knows GROUP_ID_NOT_FOUND (it is ILLEGAL_GENERATION to others)."""
+    `tells_missing_group`: the client knows GROUP_ID_NOT_FOUND (it is ILLEGAL_GENERATION to others), and
+    member epochs."""
 
     group_id: str
     offsets: tuple[NewOffset, ...]

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+
+from kraft.coordinator.group.consumer.config import ConsumerGroupConfig
 
 _DAY_MS = 86_400_000
 
 
 @dataclass(frozen=True, slots=True)
 class GroupConfig:
-    """Settings of classic groups and offsets. Each is Kafka's key of the same name but where it says so."""
+    """Settings of groups and offsets. Each is Kafka's key of the same name but where it says so."""
 
     min_session_timeout_ms: int = 6000
     max_session_timeout_ms: int = 1_800_000
@@ -25,3 +27,5 @@ class GroupConfig:
     max_record_bytes: int = 1_000_000
     """The largest group that can be written, as one record: somewhat below the topic's
     `max.message.bytes`."""
+    consumer: ConsumerGroupConfig = field(default_factory=ConsumerGroupConfig)
+    """Settings of KIP-848 groups."""

@@ -10,10 +10,11 @@ from kafkawire.errors import ErrorCode, KafkaError
 from kraft.coordinator.decision import Decision, TransactionMarker
 from kraft.coordinator.group.commands import ListedGroup
 from kraft.coordinator.group.config import GroupConfig
-from kraft.coordinator.group.other_groups import OtherGroups
+from kraft.coordinator.group.consumer.topics import Topics
 from kraft.coordinator.group.shard import GroupShard
 from kraft.coordinator.placement import partition_of
 from kraft.coordinator.runtime import CoordinatorRuntime, RuntimeWorld
+from metadata.delta import MetadataDelta
 
 R = TypeVar("R")
 
@@ -24,7 +25,7 @@ _NO_PARTITION: Final = -1
 
 class GroupCoordinator:
     """`partition_count` returns how many partitions `__consumer_offsets` has, 0 while it does not exist.
-    `make_other` makes the other kinds of groups of a shard; it gets the shard's index."""
+    `topics` are those that there are, as far as this broker knows."""
 
     def __init__(
         self,
@@ -32,18 +33,16 @@ class GroupCoordinator:
         world: RuntimeWorld,
         partition_count: Callable[[], int],
         new_id: Callable[[], str],
-        make_other: Callable[[int], OtherGroups] | None = None,
     ) -> None:
         self.config = config
         self.runtime = CoordinatorRuntime(CONSUMER_OFFSETS, self._make_shard, world)
         self._partition_count = partition_count
         self._new_id = new_id
-        self._make_other = make_other
+        self.topics = Topics()
 
     def _make_shard(self, index: int, epoch: int) -> GroupShard:
-        del epoch
-        other = None if self._make_other is None else self._make_other(index)
-        return GroupShard(self.config, self._new_id, other)
+        del index, epoch
+        return GroupShard(self.config, self._new_id, self.topics)
 
     def partition_of(self, group_id: str) -> int:
         """The partition whose leader coordinates the group; -1 while there is no such topic."""
@@ -87,8 +86,11 @@ class GroupCoordinator:
         while not await self.submit(group_id, lambda shard, *now: shard.delete(group_id, *now)):
             pass
 
-    def topics_deleted(self, topics: Collection[str]) -> None:
-        """Offsets of these topics go, wherever they are coordinated here."""
+    def metadata_changed(self, delta: MetadataDelta) -> None:
+        """Groups look at their topics again with the next heartbeat; offsets of deleted topics go, wherever
+        they are coordinated here."""
+        self.topics.changed(delta)
+        topics = {topic.name for topic in delta.deleted_topics}
         if not topics:
             return
 

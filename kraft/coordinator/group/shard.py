@@ -28,6 +28,14 @@ from kraft.coordinator.group.commands import (
     SyncReply,
 )
 from kraft.coordinator.group.config import GroupConfig
+from kraft.coordinator.group.consumer.commands import (
+    ConsumerHeartbeat,
+    ConsumerHeartbeatReply,
+    DescribedConsumerGroup,
+)
+from kraft.coordinator.group.consumer.groups import ConsumerGroupWorld
+from kraft.coordinator.group.consumer.migration import Migration
+from kraft.coordinator.group.consumer.topics import Topics
 from kraft.coordinator.group.formats import (
     GroupKey,
     OffsetKey,
@@ -37,7 +45,6 @@ from kraft.coordinator.group.formats import (
     encode_group_key,
 )
 from kraft.coordinator.group.offsets import Offsets
-from kraft.coordinator.group.other_groups import NoOtherGroups, OtherGroups
 from kraft.coordinator.group.outcome import Outcome
 
 BYTES_AT_ONCE: Final = 250_000
@@ -45,15 +52,16 @@ BYTES_AT_ONCE: Final = 250_000
 
 
 class GroupShard:
-    """See the module, and `Shard`. `new_id` makes member ids unique."""
+    """See the module, and `Shard`. `new_id` makes member ids unique; `topics` are those that there are, kept
+    up to date by others."""
 
-    def __init__(
-        self, config: GroupConfig, new_id: Callable[[], str], other: OtherGroups | None = None
-    ) -> None:
+    def __init__(self, config: GroupConfig, new_id: Callable[[], str], topics: Topics | None = None) -> None:
         self.config = config
         self.classic = ClassicGroups(config, new_id)
         self.offsets = Offsets(config)
-        self.other: OtherGroups = other or NoOtherGroups()
+        world = ConsumerGroupWorld(config.consumer, new_id, topics or Topics())
+        self.migration = Migration(self.classic, world)
+        self.consumer = self.migration.consumer
         self._loading = True
         self._look_at = 0.0
         self._deleted_topics: set[str] = set()
@@ -70,8 +78,10 @@ class GroupShard:
                     self._ensure(key.group_id)
             case GroupKey(group_id):
                 self._replay_group(group_id, record.value)
-            case OtherKey(version):
-                self.other.replay(version, record)
+            case OtherKey():
+                ended = self.consumer.replay(record)
+                if ended is not None and self.offsets.has(ended):
+                    self.classic.ensure(ended)
 
     def _replay_group(self, group_id: str, value: bytes | None) -> None:
         if value is None:
@@ -83,7 +93,7 @@ class GroupShard:
             self.classic.written(group_id)
 
     def _ensure(self, group_id: str) -> None:
-        if not self.other.has(group_id):
+        if not self.consumer.has(group_id):
             self.classic.ensure(group_id)
 
     def replay_marker(self, marker: TransactionMarker) -> None:
@@ -96,22 +106,22 @@ class GroupShard:
         self._loading = False
         # A group may be known by offsets alone when its own records were taken for another kind's.
         for group_id in tuple(self.classic.groups):
-            if self.other.has(group_id):
+            if self.consumer.has(group_id):
                 self.classic.forget(group_id)
         self.classic.loaded(now, now_ms)
-        self.other.loaded(now, now_ms)
+        self.consumer.loaded(now)
         self._look_at = now + self.config.retention_check_interval_ms / 1000
 
     def next_deadline(self) -> float:
         """See `Shard`."""
         if self._deleted_topics:
             return 0.0
-        return min(self.classic.next_deadline(), self.other.next_deadline(), self._look_at)
+        return min(self.classic.next_deadline(), self.consumer.timeouts.earliest(), self._look_at)
 
     def tick(self, now: float, now_ms: int) -> Iterator[Decision[Any]]:
         """See `Shard`."""
         yield from self.classic.tick(now, now_ms)
-        yield from self.other.tick(now, now_ms)
+        yield from self.consumer.tick(now, now_ms)
         if self._deleted_topics:
             deleted, self._deleted_topics = self._deleted_topics, set()
             yield from self._forget_topics(deleted)
@@ -123,29 +133,41 @@ class GroupShard:
 
     def join(self, command: JoinGroup, now: float, now_ms: int) -> Decision[JoinReply]:
         """See `ClassicGroups.join`."""
-        if self.other.has(command.group_id):
-            return self.other.join(command, now, now_ms)
+        if self.consumer.has(command.group_id):
+            return self.migration.join(command, now, now_ms)
         return self.classic.join(command, now, now_ms)
 
     def sync(self, command: SyncGroup, now: float, now_ms: int) -> Decision[SyncReply]:
         """See `ClassicGroups.sync`."""
+        if self.consumer.has(command.group_id):
+            return self.migration.members.sync(command, now, now_ms)
         return self.classic.sync(command, now, now_ms)
 
     def heartbeat(self, command: Heartbeat, now: float, now_ms: int) -> ErrorCode:
         """See `ClassicGroups.heartbeat`."""
+        if self.consumer.has(command.group_id):
+            return self.migration.members.heartbeat(command, now, now_ms)
         return self.classic.heartbeat(command, now, now_ms)
 
     def leave(self, command: LeaveGroup, now: float, now_ms: int) -> Decision[LeaveReply]:
         """See `ClassicGroups.leave`."""
+        if self.consumer.has(command.group_id):
+            return self.migration.members.leave(command, now, now_ms)
         return self.classic.leave(command, now, now_ms)
+
+    def consumer_heartbeat(
+        self, command: ConsumerHeartbeat, now: float, now_ms: int
+    ) -> Decision[ConsumerHeartbeatReply]:
+        """See `Migration.heartbeat`."""
+        return self.migration.heartbeat(command, now, now_ms)
 
     # -- offsets ----------------------------------------------------------------------------------
 
     def commit(self, command: CommitOffsets, now: float, now_ms: int) -> Decision[tuple[ErrorCode, ...]]:
         """Commit what can be; the reply has a code for each offset. Raises KafkaError with the code of all of
         them."""
-        if self.other.has(command.group_id):
-            self.other.check_commit(command)
+        if self.consumer.has(command.group_id):
+            self.consumer.check_commit(command)
         else:
             self._check_commit(command, now)
         out = Outcome()
@@ -172,8 +194,8 @@ class GroupShard:
         """What is committed; -1 where nothing is, and for a group that is not there. Raises KafkaError in a
         KIP-848 group."""
         del now, now_ms
-        if self.other.has(command.group_id):
-            self.other.check_fetch(command)
+        if self.consumer.has(command.group_id):
+            self.consumer.check_fetch(command)
         return self.offsets.fetch(command)
 
     def delete_offsets(
@@ -197,8 +219,8 @@ class GroupShard:
         return out.decision(tuple(codes))
 
     def _topics_in_use(self, group_id: str) -> Callable[[str], bool]:
-        if self.other.has(group_id):
-            return lambda topic: self.other.uses_topic(group_id, topic)
+        if self.consumer.has(group_id):
+            return lambda topic: self.consumer.uses_topic(group_id, topic)
         group = self.classic.groups.get(group_id)
         if group is None:
             raise KafkaError(ErrorCode.GROUP_ID_NOT_FOUND)
@@ -229,6 +251,13 @@ class GroupShard:
         )
         return DescribedGroup(group_id, group.state.name, group.protocol_type or "", protocol, members)
 
+    def describe_consumer(self, group_id: str, now: float, now_ms: int) -> DescribedConsumerGroup:
+        """See `ConsumerGroups.describe`."""
+        del now, now_ms
+        if not group_id:
+            return DescribedConsumerGroup(group_id, error=ErrorCode.INVALID_GROUP_ID)
+        return self.consumer.describe(group_id)
+
     def listed(
         self, states: Collection[str], kinds: Collection[str], now: float, now_ms: int
     ) -> list[ListedGroup]:
@@ -238,7 +267,7 @@ class GroupShard:
             ListedGroup(group.group_id, group.protocol_type or "", group.state.name, "classic")
             for group in self.classic.groups.values()
         ]
-        every += self.other.listed()
+        every += self.consumer.listed()
         return [
             each
             for each in every
@@ -260,16 +289,16 @@ class GroupShard:
         return out.decision(last)
 
     def _is_empty(self, group_id: str) -> bool:
-        if self.other.has(group_id):
-            return self.other.is_empty(group_id)
+        if self.consumer.has(group_id):
+            return self.consumer.is_empty(group_id)
         group = self.classic.groups.get(group_id)
         if group is None:
             raise KafkaError(ErrorCode.GROUP_ID_NOT_FOUND)
         return isinstance(group.state, Empty) and not group.pending
 
     def _delete(self, group_id: str, out: Outcome) -> None:
-        if self.other.has(group_id):
-            self.other.delete(group_id, out)
+        if self.consumer.has(group_id):
+            self.consumer.delete(group_id, out)
         else:
             out.write(encode_group_key(group_id), None)
 
@@ -291,10 +320,14 @@ class GroupShard:
 
     def _expire(self, now_ms: int) -> Iterator[Decision[None]]:
         """Offsets that have had their time, and then groups that have nothing left."""
-        for group_id in (*self.offsets.groups(), *self.classic.groups):
-            if self.other.has(group_id):
+        for group_id in (*self.offsets.groups(), *self.consumer.groups, *self.classic.groups):
+            if self.consumer.has(group_id):
                 in_use = self._topics_in_use(group_id)
                 yield from self._forget(self.offsets.expired(group_id, now_ms, in_use, None))
+                if self.consumer.is_empty(group_id) and not self.offsets.has(group_id):
+                    out = Outcome()
+                    self._delete(group_id, out)
+                    yield out.decision(None)
                 continue
             group = self.classic.groups.get(group_id)
             if group is None:
