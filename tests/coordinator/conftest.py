@@ -25,6 +25,9 @@ from kraft.coordinator.group.commands import (
     SyncGroup,
 )
 from kraft.coordinator.group.config import GroupConfig
+from kraft.coordinator.group.consumer.commands import ConsumerHeartbeat
+from kraft.coordinator.group.consumer.config import ConsumerGroupConfig
+from kraft.coordinator.group.consumer.topics import Topic, Topics
 from kraft.coordinator.group.shard import GroupShard
 from logstore.config import LogConfig
 from logstore.log import Log
@@ -147,6 +150,10 @@ class Waiting:
         return not self.replies
 
 
+def topic_id(name: str) -> bytes:
+    return name.encode().rjust(16, b"\0")
+
+
 class GroupWorld:
     """A group shard as its runtime keeps it, but that everything is committed at once.
 
@@ -157,13 +164,14 @@ class GroupWorld:
         self.clock = clock
         self.config = config
         self._ids = itertools.count(1)
+        self.topics = Topics()
         self.log: list[LogRecord | TransactionMarker] = []
         self.tickets: dict[Ticket, Waiting] = {}
         self.shard = self.empty_shard()
         self.shard.loaded(clock.now, clock.now_ms)
 
     def empty_shard(self) -> GroupShard:
-        return GroupShard(self.config, lambda: f"id{next(self._ids)}")
+        return GroupShard(self.config, lambda: f"id{next(self._ids)}", self.topics)
 
     def replayed(self) -> GroupShard:
         """A shard that knows the log alone."""
@@ -280,6 +288,28 @@ class GroupWorld:
     def describe(self, group_id: str = "g") -> DescribedGroup:
         return self.shard.describe(group_id, self.clock.now, self.clock.now_ms)
 
+    # -- KIP-848 groups ---------------------------------------------------------------------------
+
+    def set_topics(self, **partitions: int) -> None:
+        """These topics exist, with so many partitions each; nothing is forgotten."""
+        for name, count in partitions.items():
+            self.topics.put(Topic(name, topic_id(name), count))
+        self.topics.version += 1
+
+    def beat(self, member_id: str, epoch: int, group_id: str = "g", **fields: Any) -> Any:
+        """A heartbeat of a KIP-848 group; `owned` is a list of (topic name, partition)."""
+        owned = fields.pop("owned", None)
+        if owned is not None:
+            fields["owned"] = frozenset((topic_id(name), number) for name, number in owned)
+        command = ConsumerHeartbeat(group_id, member_id, epoch, **fields)
+        return self.do(self.shard.consumer_heartbeat, command).reply
+
+    def come(self, member_id: str, topics: tuple[str, ...] | None = ("t",), **fields: Any) -> Any:
+        """Join a KIP-848 group."""
+        return self.beat(
+            member_id, 0, **{"topics": topics, "owned": [], "rebalance_timeout_ms": 30_000, **fields}
+        )
+
     # -- scenes -----------------------------------------------------------------------------------
 
     def settle(self, **fields: Any) -> tuple[str, int]:
@@ -293,9 +323,10 @@ class GroupWorld:
 
 @pytest.fixture
 def make_groups(clock: ManualClock) -> Callable[..., GroupWorld]:
-    """Makes a `GroupWorld`; keywords of `GroupConfig`."""
+    """Makes a `GroupWorld`; keywords of `GroupConfig`, and as a dictionary `consumer` of its part."""
 
     def make(**fields: Any) -> GroupWorld:
+        fields["consumer"] = ConsumerGroupConfig(**fields.pop("consumer", {}))
         return GroupWorld(clock, GroupConfig(**{"initial_rebalance_delay_ms": 0, **fields}))
 
     return make

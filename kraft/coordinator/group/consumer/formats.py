@@ -184,13 +184,13 @@ def _decode(key: bytes, value: bytes | None) -> Change | None:
     version = reader.int16()
     match version:
         case _Key.GROUP_EPOCH:
-            return EpochChange(reader.string(), _value(value, _read_epoch))
+            return EpochChange(reader.string(), _tagged(value, _read_epoch))
         case _Key.PARTITION_METADATA:
             return PartitionMetadataChange(reader.string(), value is not None)
         case _Key.MEMBER:
             group_id, member_id = reader.string(), reader.string()
             return MemberChange(
-                group_id, member_id, _value(value, lambda body: _read_member(body, member_id))
+                group_id, member_id, _tagged(value, lambda body: _read_member(body, member_id))
             )
         case _Key.TARGET_EPOCH:
             return TargetEpochChange(reader.string(), _value(value, Reader.int32))
@@ -205,6 +205,16 @@ def _decode(key: bytes, value: bytes | None) -> Change | None:
 
 
 def _value(value: bytes | None, read: Callable[[Reader], T]) -> T | None:
+    def read_whole(reader: Reader) -> T:
+        found = read(reader)
+        reader.tags()
+        return found
+
+    return _tagged(value, read_whole)
+
+
+def _tagged(value: bytes | None, read: Callable[[Reader], T]) -> T | None:
+    """`read` reads the tagged fields at the end as well."""
     if value is None:
         return None
     version: int = _INT16.unpack_from(value)[0]
