@@ -192,6 +192,16 @@ def test_offsets_go_with_their_topic(groups: Any) -> None:
     assert groups.committed("there") == 1
 
 
+def test_a_deleted_offset_does_not_come_back_with_a_transaction(groups: Any) -> None:
+    groups.commit(topic="t", offset=5)
+    groups.commit(topic="t", offset=9, producer=Producer(77, 0))
+    assert delete(groups, ("t", 0)) == (ErrorCode.NONE,)
+    groups.end_transaction(ControlType.COMMIT, 77)
+    assert groups.committed("t") == -1
+    groups.reload()
+    assert groups.committed("t") == -1
+
+
 def test_offsets_can_be_deleted_unless_they_are_in_use(groups: Any) -> None:
     protocols = {"range": subscription("used")}
     member_id, generation = groups.settle(protocols=protocols)

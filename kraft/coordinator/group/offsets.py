@@ -38,6 +38,9 @@ class Offsets:
         """A commit, or what takes one back. Raises KafkaError(CORRUPT_MESSAGE)."""
         if record.value is None:
             self._remove(key)
+            # What a transaction was about to commit goes as well, or its end would bring the offset back.
+            for producer_id in self._unstable.pop(key, ()):
+                del self._open[producer_id][key]
             return
         committed = decode_offset(record.value, record.offset)
         if record.transactional:
