@@ -30,6 +30,7 @@ class ApiKey(IntEnum):
     SYNC_GROUP = 14
     DESCRIBE_GROUPS = 15
     LIST_GROUPS = 16
+    SASL_HANDSHAKE = 17
     API_VERSIONS = 18
     CREATE_TOPICS = 19
     DELETE_TOPICS = 20
@@ -40,9 +41,13 @@ class ApiKey(IntEnum):
     ADD_OFFSETS_TO_TXN = 25
     END_TXN = 26
     TXN_OFFSET_COMMIT = 28
+    DESCRIBE_ACLS = 29
+    CREATE_ACLS = 30
+    DELETE_ACLS = 31
     DESCRIBE_CONFIGS = 32
     ALTER_CONFIGS = 33
     DESCRIBE_LOG_DIRS = 35
+    SASL_AUTHENTICATE = 36
     CREATE_PARTITIONS = 37
     DELETE_GROUPS = 42
     ELECT_LEADERS = 43
@@ -50,6 +55,10 @@ class ApiKey(IntEnum):
     ALTER_PARTITION_REASSIGNMENTS = 45
     LIST_PARTITION_REASSIGNMENTS = 46
     OFFSET_DELETE = 47
+    DESCRIBE_CLIENT_QUOTAS = 48
+    ALTER_CLIENT_QUOTAS = 49
+    DESCRIBE_USER_SCRAM_CREDENTIALS = 50
+    ALTER_USER_SCRAM_CREDENTIALS = 51
     DESCRIBE_QUORUM = 55
     UPDATE_FEATURES = 57
     DESCRIBE_CLUSTER = 60
@@ -122,6 +131,7 @@ _TABLE = (
     _api(ApiKey.SYNC_GROUP, _versions(0, 5), 4),
     _api(ApiKey.DESCRIBE_GROUPS, _versions(0, 6), 5),
     _api(ApiKey.LIST_GROUPS, _versions(0, 5), 3),
+    _api(ApiKey.SASL_HANDSHAKE, _versions(0, 1), None),
     _api(ApiKey.API_VERSIONS, _versions(0, 4), 3),
     _api(ApiKey.CREATE_TOPICS, _versions(2, 7), 5, forwarded=True),
     _api(ApiKey.DELETE_TOPICS, _versions(1, 6), 4, forwarded=True),
@@ -132,9 +142,13 @@ _TABLE = (
     _api(ApiKey.ADD_OFFSETS_TO_TXN, _versions(0, 4), 3),
     _api(ApiKey.END_TXN, _versions(0, 4), 3),
     _api(ApiKey.TXN_OFFSET_COMMIT, _versions(0, 4), 3),
+    _api(ApiKey.DESCRIBE_ACLS, _versions(1, 3), 2),
+    _api(ApiKey.CREATE_ACLS, _versions(1, 3), 2),
+    _api(ApiKey.DELETE_ACLS, _versions(1, 3), 2),
     _api(ApiKey.DESCRIBE_CONFIGS, _versions(1, 4), 4),
     _api(ApiKey.ALTER_CONFIGS, _versions(0, 2), 2, forwarded=True),
     _api(ApiKey.DESCRIBE_LOG_DIRS, _versions(1, 4), 2),
+    _api(ApiKey.SASL_AUTHENTICATE, _versions(0, 2), 2),
     _api(ApiKey.CREATE_PARTITIONS, _versions(0, 3), 2, forwarded=True),
     _api(ApiKey.DELETE_GROUPS, _versions(0, 2), 2),
     _api(ApiKey.ELECT_LEADERS, _versions(0, 2), 2, forwarded=True),
@@ -142,6 +156,10 @@ _TABLE = (
     _api(ApiKey.ALTER_PARTITION_REASSIGNMENTS, _versions(0, 1), 0, forwarded=True),
     _api(ApiKey.LIST_PARTITION_REASSIGNMENTS, _versions(0, 0), 0),
     _api(ApiKey.OFFSET_DELETE, _versions(0, 0), None),
+    _api(ApiKey.DESCRIBE_CLIENT_QUOTAS, _versions(0, 1), 1),
+    _api(ApiKey.ALTER_CLIENT_QUOTAS, _versions(0, 1), 1, forwarded=True),
+    _api(ApiKey.DESCRIBE_USER_SCRAM_CREDENTIALS, _versions(0, 0), 0),
+    _api(ApiKey.ALTER_USER_SCRAM_CREDENTIALS, _versions(0, 0), 0, forwarded=True),
     _api(ApiKey.DESCRIBE_QUORUM, _versions(0, 2), 0, forwarded=True),
     _api(ApiKey.UPDATE_FEATURES, _versions(0, 2), 0, forwarded=True),
     _api(ApiKey.DESCRIBE_CLUSTER, _versions(0, 2), 0),

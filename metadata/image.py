@@ -7,7 +7,7 @@ everything that a batch of records left alone. So an old image may be kept and c
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from types import MappingProxyType
@@ -22,8 +22,11 @@ from metadata.records import (
     Endpoint,
     LeaderRecoveryState,
     NodeEndpoint,
+    QuotaEntityPart,
     Record,
+    ScramMechanism,
     SupportedFeature,
+    UserScramCredentialRecord,
 )
 
 INTERNAL_TOPICS: Final = frozenset({"__consumer_offsets", "__transaction_state"})
@@ -200,6 +203,22 @@ class ConfigsImage:
         return self.of(ConfigResource(ConfigResourceType.BROKER, CLUSTER_DEFAULT))
 
 
+QuotaEntity = tuple[QuotaEntityPart, ...]
+"""What quotas belong to, its parts in the order of their kinds."""
+
+
+def quota_entity(parts: Iterable[QuotaEntityPart]) -> QuotaEntity:
+    """The entity that these parts make, in whatever order they come."""
+    return tuple(sorted(parts, key=lambda part: (part.entity_type, part.entity_name or "")))
+
+
+class ScramKey(NamedTuple):
+    """Whose SCRAM credential, and for which mechanism."""
+
+    user: str
+    mechanism: ScramMechanism
+
+
 @dataclass(frozen=True, slots=True)
 class MetadataImage:
     """Everything the metadata log says, up to and including the record at `offset` (-1: an empty log)."""
@@ -210,6 +229,8 @@ class MetadataImage:
     configs: ConfigsImage = field(default_factory=ConfigsImage)
     features: Mapping[str, int] = field(default_factory=dict)
     next_producer_id: int = 0
+    client_quotas: Mapping[QuotaEntity, Mapping[str, float]] = field(default_factory=dict)
+    scram_credentials: Mapping[ScramKey, UserScramCredentialRecord] = field(default_factory=dict)
 
     @property
     def next_offset(self) -> int:

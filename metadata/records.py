@@ -172,6 +172,51 @@ class BrokerRegistrationChangeRecord:
     in_controlled_shutdown: bool | None = None
 
 
+class QuotaEntityPart(NamedTuple):
+    """One part of what a quota belongs to: "user", "client-id" or "ip", and which; None is the default of its
+    kind."""
+
+    entity_type: str
+    entity_name: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class ClientQuotaRecord:
+    """A quota is set or removed (KIP-546)."""
+
+    entity: tuple[QuotaEntityPart, ...]
+    key: str
+    value: float = 0.0
+    remove: bool = False
+
+
+class ScramMechanism(IntEnum):
+    """Kafka's numbers of the SCRAM mechanisms."""
+
+    SHA_256 = 1
+    SHA_512 = 2
+
+
+@dataclass(frozen=True, slots=True)
+class UserScramCredentialRecord:
+    """A user has a credential (KIP-554). The password cannot be had from it."""
+
+    name: str
+    mechanism: ScramMechanism
+    salt: bytes
+    stored_key: bytes
+    server_key: bytes
+    iterations: int
+
+
+@dataclass(frozen=True, slots=True)
+class RemoveUserScramCredentialRecord:
+    """A user's credential is gone."""
+
+    name: str
+    mechanism: ScramMechanism
+
+
 @dataclass(frozen=True, slots=True)
 class NoOpRecord:
     """Takes an offset and changes nothing (KIP-835)."""
@@ -188,6 +233,9 @@ Record: TypeAlias = (
     | FeatureLevelRecord
     | ProducerIdsRecord
     | BrokerRegistrationChangeRecord
+    | ClientQuotaRecord
+    | UserScramCredentialRecord
+    | RemoveUserScramCredentialRecord
     | NoOpRecord
 )
 """Any record of the metadata log."""
@@ -201,10 +249,13 @@ RECORD_TYPES: Mapping[int, type[Record]] = MappingProxyType(
         4: ConfigRecord,
         5: PartitionChangeRecord,
         9: RemoveTopicRecord,
+        11: UserScramCredentialRecord,
         12: FeatureLevelRecord,
+        14: ClientQuotaRecord,
         15: ProducerIdsRecord,
         17: BrokerRegistrationChangeRecord,
         20: NoOpRecord,
+        22: RemoveUserScramCredentialRecord,
     }
 )
 """Record class by its number in the log. A number is never reused."""

@@ -14,11 +14,13 @@ from metadata.image import (
     ConfigsImage,
     MetadataImage,
     PartitionImage,
+    ScramKey,
     TopicImage,
     TopicsImage,
 )
 from metadata.records import (
     BrokerRegistrationChangeRecord,
+    ClientQuotaRecord,
     ConfigRecord,
     ConfigResourceType,
     FeatureLevelRecord,
@@ -29,8 +31,10 @@ from metadata.records import (
     Record,
     RegisterBrokerRecord,
     RemoveTopicRecord,
+    RemoveUserScramCredentialRecord,
     TopicRecord,
     UnregisterBrokerRecord,
+    UserScramCredentialRecord,
 )
 
 K = TypeVar("K")
@@ -116,6 +120,8 @@ class _Draft:
         self._configs = _Lazy(image.configs.by_resource)
         self._features = _Lazy(image.features)
         self._next_producer_id = image.next_producer_id
+        self._quotas = _Lazy(image.client_quotas)
+        self._scram = _Lazy(image.scram_credentials)
 
     def replay(self, record: Record) -> None:
         match record:
@@ -140,6 +146,12 @@ class _Draft:
                 self._set_feature(record)
             case ProducerIdsRecord():
                 self._next_producer_id = record.next_producer_id
+            case ClientQuotaRecord():
+                self._set_quota(record)
+            case UserScramCredentialRecord():
+                self._scram.set(ScramKey(record.name, record.mechanism), record)
+            case RemoveUserScramCredentialRecord():
+                self._scram.remove(ScramKey(record.name, record.mechanism))
             case NoOpRecord():
                 pass
             case _:
@@ -164,6 +176,8 @@ class _Draft:
             configs=configs,
             features=self._features.result,
             next_producer_id=self._next_producer_id,
+            client_quotas=self._quotas.result,
+            scram_credentials=self._scram.result,
         )
 
     def _register(self, record: RegisterBrokerRecord) -> None:
@@ -257,6 +271,17 @@ class _Draft:
             self._configs.set(resource, values)
         else:
             self._configs.remove(resource)
+
+    def _set_quota(self, record: ClientQuotaRecord) -> None:
+        values = dict(self._quotas.get(record.entity) or {})
+        if record.remove:
+            values.pop(record.key, None)
+        else:
+            values[record.key] = record.value
+        if values:
+            self._quotas.set(record.entity, values)
+        else:
+            self._quotas.remove(record.entity)
 
     def _set_feature(self, record: FeatureLevelRecord) -> None:
         if record.feature_level == 0:

@@ -13,6 +13,7 @@ import cbor2
 
 from metadata.image import EMPTY_IMAGE, BrokerState, MetadataImage
 from metadata.records import (
+    ClientQuotaRecord,
     ConfigRecord,
     FeatureLevelRecord,
     PartitionRecord,
@@ -67,6 +68,10 @@ def snapshot_records(image: MetadataImage) -> Iterator[Record]:
     for (kind, resource), values in image.configs.by_resource.items():
         for name, value in values.items():
             yield ConfigRecord(kind, resource, name, value)
+    for entity, quotas in image.client_quotas.items():
+        for key, value in quotas.items():
+            yield ClientQuotaRecord(entity, key, value)
+    yield from image.scram_credentials.values()
     if image.next_producer_id:
         yield ProducerIdsRecord(-1, -1, image.next_producer_id)
 

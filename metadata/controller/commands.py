@@ -14,6 +14,12 @@ from typing import Final, NamedTuple, TypeAlias
 from uuid import UUID
 
 from kafkawire.errors import ErrorCode
+from metadata.controller.client_commands import (
+    AlterClientQuotas,
+    AlterClientQuotasReply,
+    AlterUserScramCredentials,
+    AlterUserScramCredentialsReply,
+)
 from metadata.controller.config_commands import (
     AlterConfigOp,
     AlterConfigsResource,
@@ -292,6 +298,8 @@ Command: TypeAlias = (
     | AlterPartitionReassignments
     | AllocateProducerIds
     | UpdateFeatures
+    | AlterClientQuotas
+    | AlterUserScramCredentials
     | Tick
 )
 
@@ -306,6 +314,8 @@ Reply: TypeAlias = (
     | AlterPartitionReply
     | ElectLeadersReply
     | AlterPartitionReassignmentsReply
+    | AlterClientQuotasReply
+    | AlterUserScramCredentialsReply
     | AllocateProducerIdsReply
 )
 
@@ -333,6 +343,8 @@ def _specs() -> dict[str, CommandSpec]:
         (AlterPartitionReassignments, AlterPartitionReassignmentsReply),
         (AllocateProducerIds, AllocateProducerIdsReply),
         (UpdateFeatures, Acknowledged),
+        (AlterClientQuotas, AlterClientQuotasReply),
+        (AlterUserScramCredentials, AlterUserScramCredentialsReply),
     ]
     return {command.__name__: CommandSpec(command.__name__, command, reply) for command, reply in pairs}
 

@@ -11,6 +11,8 @@ from math import inf
 from typing import assert_never
 
 from metadata.controller import brokers
+from metadata.controller.client_commands import AlterClientQuotas, AlterUserScramCredentials
+from metadata.controller.client_quotas import alter_quotas
 from metadata.controller.commands import (
     Acknowledged,
     AllocateProducerIds,
@@ -38,6 +40,7 @@ from metadata.controller.partition_commands import AlterPartitionReassignments
 from metadata.controller.partitions import MAX_ELECTIONS_PER_BALANCE, balance_leaders, elect_leaders
 from metadata.controller.producer_ids import allocate_producer_ids
 from metadata.controller.reassignments import alter_reassignments
+from metadata.controller.scram import alter_credentials
 from metadata.controller.sessions import Sessions
 from metadata.controller.topics import Topics, delete_topics
 from metadata.image import MetadataImage
@@ -98,6 +101,10 @@ class Controller:
                 return allocate_producer_ids(view, command)
             case UpdateFeatures():
                 return update_features(view, command)
+            case AlterClientQuotas():
+                return alter_quotas(view, command)
+            case AlterUserScramCredentials():
+                return alter_credentials(view, command)
             case Tick():
                 records = [
                     record for decision in self.tick(image, now, now_ms) for record in decision.records
