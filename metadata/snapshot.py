@@ -69,8 +69,8 @@ def snapshot_records(image: MetadataImage) -> Iterator[Record]:
         for name, value in values.items():
             yield ConfigRecord(kind, resource, name, value)
     for entity, quotas in image.client_quotas.items():
-        for key, value in quotas.items():
-            yield ClientQuotaRecord(entity, key, value)
+        for key, quota in quotas.items():
+            yield ClientQuotaRecord(entity, key, quota)
     yield from image.scram_credentials.values()
     if image.next_producer_id:
         yield ProducerIdsRecord(-1, -1, image.next_producer_id)

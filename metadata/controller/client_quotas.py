@@ -38,21 +38,21 @@ def alter_quotas(view: View, command: AlterClientQuotas) -> Decision[AlterClient
     for entry in command.entries:
         entity = quota_entity(entry.entity)
         try:
-            if entity in seen:
-                raise _invalid("Ignoring duplicate entity")
-            seen.add(entity)
-            records += _alter(view.image, entity, entry)
+            records += _alter(view.image, entity, entry, repeated=entity in seen)
         except KafkaError as error:
             results.append(QuotaResult(entry.entity, error.code, error.message))
         else:
             results.append(QuotaResult(entry.entity))
+        seen.add(entity)
     decided = () if command.validate_only else records
     return Decision(decided, AlterClientQuotasReply(tuple(results), view.image.offset + len(decided)))
 
 
 def _alter(
-    image: MetadataImage, entity: tuple[QuotaEntityPart, ...], entry: QuotaAlteration
+    image: MetadataImage, entity: tuple[QuotaEntityPart, ...], entry: QuotaAlteration, *, repeated: bool
 ) -> list[ClientQuotaRecord]:
+    if repeated:
+        raise _invalid("Ignoring duplicate entity")
     if len({op.key for op in entry.ops}) < len(entry.ops):
         raise _invalid("Duplicate quota key, not updating quota for this entity")
     known = _keys(entity)

@@ -35,12 +35,7 @@ def alter_credentials(
     results: dict[str, ScramResult] = {}
     for change in changes:
         try:
-            if counts[change.user] > 1:
-                raise KafkaError(
-                    ErrorCode.DUPLICATE_RESOURCE,
-                    "A user credential cannot be altered twice in the same request",
-                )
-            records.append(_record(view.image, change))
+            records.append(_record(view.image, change, alone=counts[change.user] == 1))
             results[change.user] = ScramResult(change.user)
         except KafkaError as error:
             results[change.user] = ScramResult(change.user, error.code, error.message)
@@ -49,8 +44,12 @@ def alter_credentials(
 
 
 def _record(
-    image: MetadataImage, change: ScramDeletion | ScramUpsertion
+    image: MetadataImage, change: ScramDeletion | ScramUpsertion, *, alone: bool
 ) -> UserScramCredentialRecord | RemoveUserScramCredentialRecord:
+    if not alone:
+        raise KafkaError(
+            ErrorCode.DUPLICATE_RESOURCE, "A user credential cannot be altered twice in the same request"
+        )
     if not change.user:
         raise KafkaError(ErrorCode.UNACCEPTABLE_CREDENTIAL, "Username must not be empty")
     if change.mechanism not in set(ScramMechanism):

@@ -104,10 +104,13 @@ def test_the_bytes_of_a_record_are_stable():
         4: "ConfigRecord",
         5: "PartitionChangeRecord",
         9: "RemoveTopicRecord",
+        11: "UserScramCredentialRecord",
         12: "FeatureLevelRecord",
+        14: "ClientQuotaRecord",
         15: "ProducerIdsRecord",
         17: "BrokerRegistrationChangeRecord",
         20: "NoOpRecord",
+        22: "RemoveUserScramCredentialRecord",
     }
 
 

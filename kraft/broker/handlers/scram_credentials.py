@@ -81,7 +81,8 @@ class AlterUserScramCredentialsHandler:
         try:
             results = await self._alter(command)
         except KafkaError as error:
-            users = dict.fromkeys(each.user for each in (*command.deletions, *command.upsertions))
+            named = [each.user for each in command.deletions] + [each.user for each in command.upsertions]
+            users = dict.fromkeys(named)
             results = tuple(ScramResult(user, error.code, error.message or None) for user in users)
         make = self._response.AlterUserScramCredentialsResult
         return self._response(
