@@ -46,6 +46,7 @@ class ApiKey(IntEnum):
     DELETE_ACLS = 31
     DESCRIBE_CONFIGS = 32
     ALTER_CONFIGS = 33
+    ALTER_REPLICA_LOG_DIRS = 34
     DESCRIBE_LOG_DIRS = 35
     SASL_AUTHENTICATE = 36
     CREATE_PARTITIONS = 37
@@ -147,6 +148,7 @@ _TABLE = (
     _api(ApiKey.DELETE_ACLS, _versions(1, 3), 2),
     _api(ApiKey.DESCRIBE_CONFIGS, _versions(1, 4), 4),
     _api(ApiKey.ALTER_CONFIGS, _versions(0, 2), 2, forwarded=True),
+    _api(ApiKey.ALTER_REPLICA_LOG_DIRS, _versions(1, 2), 2),
     _api(ApiKey.DESCRIBE_LOG_DIRS, _versions(1, 4), 2),
     _api(ApiKey.SASL_AUTHENTICATE, _versions(0, 2), 2),
     _api(ApiKey.CREATE_PARTITIONS, _versions(0, 3), 2, forwarded=True),

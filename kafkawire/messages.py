@@ -88,6 +88,7 @@ _MODULES = {
     ApiKey.DELETE_ACLS: "admin.acl",
     ApiKey.DESCRIBE_CONFIGS: "admin.configs",
     ApiKey.ALTER_CONFIGS: "admin.configs",
+    ApiKey.ALTER_REPLICA_LOG_DIRS: "admin.cluster",
     ApiKey.DESCRIBE_LOG_DIRS: "admin.cluster",
     ApiKey.SASL_AUTHENTICATE: "sasl",
     ApiKey.CREATE_PARTITIONS: "admin.topics",

@@ -51,6 +51,7 @@ class LogDirectories:
         self._events = Events("log")
         self._found: dict[str, str] = {}
         self._counts = dict.fromkeys(self.paths, 0)
+        self._preferred: dict[tuple[str, int], str] = {}
         self._recovery_points: dict[tuple[str, int], int] = {}
         self._high_watermarks: dict[tuple[str, int], int] = {}
         self._log_starts: dict[tuple[str, int], int] = {}
@@ -89,7 +90,7 @@ class LogDirectories:
         self.clean_epoch = epochs[0] if len(set(epochs)) == 1 else -1
 
     def open(self, topic: str, topic_id: UUID, index: int, config: LogConfig) -> tuple[Log, int]:
-        """See `LogHost`. A new log goes where the fewest are."""
+        """See `LogHost`. A new log goes where it was asked for, else where the fewest are."""
         name = f"{topic}-{index}"
         parent = self._found.pop(name, None)
         if parent is not None and self._topic_id(f"{parent}/{name}") != topic_id:
@@ -98,7 +99,8 @@ class LogDirectories:
         key = (topic, index)
         found = parent is not None
         if parent is None:
-            parent = min(self.paths, key=lambda path: self._counts[path])
+            fewest = min(self.paths, key=lambda path: self._counts[path])
+            parent = self._preferred.pop(key, fewest)
             self._counts[parent] += 1
             directory = f"{parent}/{name}"
             self._storage.make_directory(directory)
@@ -123,6 +125,11 @@ class LogDirectories:
         )
         log.compaction.cleaned_to = self._cleaned_offsets.get(key, 0) if found else 0
         return log, self._high_watermarks.get(key, 0) if found else 0
+
+    def prefer(self, topic: str, index: int, path: str) -> None:
+        """Put the partition's log into `path`, one of ours, when it comes here. Forgotten with the
+        process."""
+        self._preferred[topic, index] = path
 
     def new_names(self) -> list[Syncable]:
         """What to sync so that directories made since the last time are found after a power cut; before any

@@ -193,3 +193,22 @@ def test_no_fenced_broker_is_described(wire: Any) -> None:
     for asked in (False, True):
         response = wire.call(ApiKey.DESCRIBE_CLUSTER, 2, include_fenced_brokers=asked)
         assert [(each.broker_id, each.is_fenced) for each in response.brokers] == [(1, False)]
+
+
+# -- AlterReplicaLogDirs --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_replicas_lie_where_they_are(wire: Any, topic: str, version: int) -> None:
+    (here,) = (each.log_dir for each in wire.call(ApiKey.DESCRIBE_LOG_DIRS, 1, topics=[]).results)
+
+    def place(path: str, name: str, *indexes: int) -> list[int]:
+        asked = [{"path": path, "topics": [{"name": name, "partitions": list(indexes)}]}]
+        response = wire.call(ApiKey.ALTER_REPLICA_LOG_DIRS, version, dirs=asked)
+        assert [each.topic_name for each in response.results] == [name]
+        return [each.error_code for each in response.results[0].partitions]
+
+    assert place(here, topic, 0, 1) == [ErrorCode.NONE, ErrorCode.REPLICA_NOT_AVAILABLE]
+    assert place(here, "never-made", 0) == [ErrorCode.REPLICA_NOT_AVAILABLE]
+    assert place("/no/such/directory", topic, 0) == [ErrorCode.LOG_DIR_NOT_FOUND]
+    assert place("", topic, 0) == [ErrorCode.LOG_DIR_NOT_FOUND]

@@ -125,3 +125,17 @@ def test_names_of_new_logs_are_synced_once() -> None:
     opened(place)
     assert len(place.new_names()) == 1
     assert place.new_names() == []
+
+
+def test_a_log_lies_where_it_was_asked_for() -> None:
+    """Once; after that the log lies where it lies."""
+    storage = storage_with_root()
+    storage.make_directory("other")
+    place = LogDirectories(storage, [ROOT, "other"], SystemClock())
+    assert opened(place).directory == f"{ROOT}/orders-0"
+    place.prefer("orders", 1, ROOT)
+    preferred = place.open("orders", TOPIC_ID, 1, LogConfig())[0]
+    assert preferred.directory == f"{ROOT}/orders-1"
+    assert place.open("orders", TOPIC_ID, 2, LogConfig())[0].directory == "other/orders-2"
+    place.delete(preferred)
+    assert place.open("orders", TOPIC_ID, 1, LogConfig())[0].directory == f"{ROOT}/orders-1"

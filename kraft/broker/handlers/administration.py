@@ -7,6 +7,7 @@ from kraft.broker.context import BrokerContext
 from kraft.broker.dispatch import MessageHandler
 from kraft.broker.handlers.alter_configs import AlterConfigsHandler
 from kraft.broker.handlers.alter_partition_reassignments import AlterPartitionReassignmentsHandler
+from kraft.broker.handlers.alter_replica_log_dirs import AlterReplicaLogDirsHandler
 from kraft.broker.handlers.client_quotas import AlterClientQuotasHandler, DescribeClientQuotasHandler
 from kraft.broker.handlers.delete_records import DeleteRecordsHandler
 from kraft.broker.handlers.elect_leaders import ElectLeadersHandler
@@ -27,6 +28,7 @@ def administration_handlers(context: BrokerContext) -> dict[ApiKey, MessageHandl
     return {
         ApiKey.DELETE_RECORDS: DeleteRecordsHandler(context),
         ApiKey.ALTER_CONFIGS: AlterConfigsHandler(context),
+        ApiKey.ALTER_REPLICA_LOG_DIRS: AlterReplicaLogDirsHandler(context),
         ApiKey.ELECT_LEADERS: ElectLeadersHandler(context),
         ApiKey.ALTER_PARTITION_REASSIGNMENTS: AlterPartitionReassignmentsHandler(context),
         ApiKey.LIST_PARTITION_REASSIGNMENTS: ListPartitionReassignmentsHandler(context),
