@@ -29,6 +29,21 @@ def abortable_offset_commit(version: int) -> ErrorCode:
     return ErrorCode.TRANSACTION_ABORTABLE if version >= 4 else ErrorCode.INVALID_TXN_STATE
 
 
+def produce_adds_partitions(version: int) -> bool:
+    """Whether Produce itself makes a partition part of the transaction (KIP-890, second part)."""
+    return version >= 12
+
+
+def offset_commit_adds_offsets(version: int) -> bool:
+    """The same for TxnOffsetCommit and the group's offsets."""
+    return version >= 5
+
+
+def end_bumps_epoch(version: int) -> bool:
+    """Whether EndTxn gives the producer its next epoch."""
+    return version >= 5
+
+
 def known_code(key: int, version: int, code: ErrorCode) -> ErrorCode:
     """The error as a client of this version knows it: PRODUCER_FENCED was INVALID_PRODUCER_EPOCH once."""
     if code is ErrorCode.PRODUCER_FENCED and version < _KNOWS_FENCED[key]:

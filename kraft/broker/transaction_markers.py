@@ -1,8 +1,9 @@
 """Transaction markers between brokers: from the coordinator to whoever leads the partitions, and into their
 logs (Kafka's WriteTxnMarkers).
 
-The value of a call is a list of [producer id, epoch, kind, coordinator epoch, [[topic, [partition]]]], its
-answer one list of error codes for each, in the order of the partitions.
+The value of a call is a list of [producer id, epoch, kind, coordinator epoch, [[topic, [partition]]],
+whether the epoch is the marker's own], its answer one list of error codes for each, in the order of the
+partitions.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from kraft.transport.link import Link
 from kraft.transport.messages import Reply
 from logstore.log import Origin
 from logstore.storage import StorageError
+from replication.leader import Leader
 from replication.partition import Partition
 from replication.replicas import Replicas
 
@@ -77,12 +79,13 @@ class MarkerWriter:
         return [[await code for code in codes] for codes in pending]
 
     def _write(self, marker: Marker, topic: str, index: int) -> asyncio.Future[ErrorCode]:
-        if topic == CONSUMER_OFFSETS:
+        told = marker.bumped and self._was_told(marker, topic, index)
+        if topic == CONSUMER_OFFSETS and not told:
             return _code_of(self._offsets.complete(index, _for_offsets(marker)))
         written = _Written()
         try:
             partition = self._replicas.find(topic, index)
-            end = self._append(partition, marker)
+            end = partition.log.end_offset if told else self._append(partition, marker)
         except KafkaError as error:
             written.code.set_result(error.code)
         except StorageError as failure:
@@ -92,6 +95,15 @@ class MarkerWriter:
             if partition.await_commit(end, self._clock.monotonic() + COMMIT_TIMEOUT, written):
                 written.code.set_result(ErrorCode.NONE)
         return written.code
+
+    def _was_told(self, marker: Marker, topic: str, index: int) -> bool:
+        """Whether a marker with an epoch of its own comes again. By now it might end the next transaction,
+        which has that epoch (KIP-890, second part); it counts when what is in the log is committed."""
+        partition = self._replicas.get(topic, index)
+        if partition is None or not isinstance(partition.role, Leader):
+            return False
+        state = partition.log.producers.get(marker.producer.producer_id)
+        return state is not None and state.epoch == marker.producer.producer_epoch
 
     def _append(self, partition: Partition, marker: Marker) -> int:
         now_ms = self._clock.wall_ms()
@@ -139,13 +151,14 @@ def _encode(marker: Marker) -> list[Any]:
         int(marker.kind),
         marker.coordinator_epoch,
         [[topic, indexes] for topic, indexes in by_topic(marker.partitions).items()],
+        marker.bumped,
     ]
 
 
 def _decode(value: Any) -> Marker:
-    producer_id, epoch, kind, coordinator_epoch, topics = value
+    producer_id, epoch, kind, coordinator_epoch, topics, bumped = value
     partitions = tuple((topic, index) for topic, indexes in topics for index in indexes)
-    return Marker(Producer(producer_id, epoch), ControlType(kind), coordinator_epoch, partitions)
+    return Marker(Producer(producer_id, epoch), ControlType(kind), coordinator_epoch, partitions, bumped)
 
 
 def _for_offsets(marker: Marker) -> TransactionMarker:

@@ -1,8 +1,8 @@
 """Asks the transaction coordinator, before a transaction begins in a partition, whether it is to be part of
-it (KIP-890, first part; Kafka's `AddPartitionsToTxnManager`).
+it, or makes it part of it (KIP-890; Kafka's `AddPartitionsToTxnManager`).
 
-A call's value is [transactional id, producer id, epoch, [[topic, partition]]], its answer one error code for
-each partition.
+A call's value is [transactional id, producer id, epoch, [[topic, partition]], whether to add], its answer one
+error code for each partition.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from kafkawire.produce import ProduceRequest
 from kafkawire.records import read_header
 from kraft.broker.neighbours import Neighbours
 from kraft.coordinator.decision import Producer
-from kraft.coordinator.transaction.commands import VerifyPartitions
+from kraft.coordinator.transaction.commands import AddPartitions, VerifyPartitions
 from kraft.coordinator.transaction.coordinator import TOPIC, TransactionCoordinator
 from kraft.coordinator.transaction.marker_queue import LeaderOf
-from kraft.coordinator.transaction.states import TopicPartition
+from kraft.coordinator.transaction.states import TRANSACTION_V2, TopicPartition
 from kraft.transport.errors import PeerError
 from kraft.transport.link import Link
 from kraft.transport.messages import Reply
@@ -31,6 +31,11 @@ VERIFY: Final = "transactions.verify"
 
 VERIFY_TIMEOUT: Final = 5.0
 """Seconds to wait for the coordinator; after that the client tries again."""
+
+
+ADD_ATTEMPTS: Final = 20
+ADD_PAUSE: Final = 0.01
+"""Times, and seconds between them, that a partition is added while the transaction before is not over."""
 
 
 class Question(NamedTuple):
@@ -64,13 +69,23 @@ class TransactionVerification:
 
     async def handle(self, _: Link, value: Any) -> Reply:
         """Answer VERIFY."""
-        transactional_id, producer_id, epoch, partitions = value
+        transactional_id, producer_id, epoch, partitions, add = value
         command = VerifyPartitions(
             transactional_id,
             Producer(producer_id, epoch),
             tuple((topic, index) for topic, index in partitions),
         )
-        return Reply([int(code) for code in await self._coordinator.verify(command)])
+        return Reply([int(code) for code in await self._answer(command, add)])
+
+    async def _answer(self, command: VerifyPartitions, add: bool) -> Sequence[ErrorCode]:
+        if not add:
+            return await self._coordinator.verify(command)
+        await self._coordinator.add_partitions(
+            AddPartitions(
+                command.transactional_id, command.producer, frozenset(command.partitions), TRANSACTION_V2
+            )
+        )
+        return [ErrorCode.NONE] * len(command.partitions)
 
     # -- which ------------------------------------------------------------------------------------
 
@@ -110,9 +125,39 @@ class TransactionVerification:
     ) -> dict[TopicPartition, ErrorCode]:
         """Why transactions may not begin, by partition; they may in all others, if the append follows without
         an await. TRANSACTION_ABORTABLE says that the partition is not part of the transaction."""
+        return await self._ask_all(transactional_id, questions, add=False)
+
+    async def add(
+        self, transactional_id: str, questions: Sequence[Question]
+    ) -> dict[TopicPartition, ErrorCode]:
+        """Make the partitions part of the transaction; the answer is that of `ask`.
+
+        CONCURRENT_TRANSACTIONS says that the one before is not over in every partition, which takes a moment:
+        its producer was answered when its fate was sealed, and goes on at once.
+        """
+        for _ in range(ADD_ATTEMPTS - 1):
+            refused = await self._ask_all(transactional_id, questions, add=True)
+            if ErrorCode.CONCURRENT_TRANSACTIONS not in refused.values():
+                return refused
+            await asyncio.sleep(ADD_PAUSE)
+            # The marker of the transaction before may have taken the questions back.
+            questions = [self._asked_again(each) for each in questions]
+        return await self._ask_all(transactional_id, questions, add=True)
+
+    @staticmethod
+    def _asked_again(question: Question) -> Question:
+        producer = question.producer
+        verifications = question.partition.log.producers.verifications
+        verification = verifications.ask(producer.producer_id, producer.producer_epoch)
+        return Question(question.partition, producer, verification)
+
+    async def _ask_all(
+        self, transactional_id: str, questions: Sequence[Question], *, add: bool
+    ) -> dict[TopicPartition, ErrorCode]:
         producers = dict.fromkeys(question.producer for question in questions)
         groups = [[each for each in questions if each.producer == producer] for producer in producers]
-        answers = await asyncio.gather(*(self._ask_one(transactional_id, group) for group in groups))
+        answers = await asyncio.gather(*(self._ask_one(transactional_id, group, add) for group in groups))
+        taken_back = ErrorCode.CONCURRENT_TRANSACTIONS if add else ErrorCode.INVALID_TXN_STATE
         refused = {}
         for group, codes in zip(groups, answers, strict=True):
             for question, code in zip(group, codes, strict=True):
@@ -120,24 +165,26 @@ class TransactionVerification:
                     question.partition.log.producers.verifications.grant(question.verification)
                 )
                 if not granted:
-                    refused[question.place] = code or ErrorCode.INVALID_TXN_STATE
+                    refused[question.place] = code or taken_back
         return refused
 
-    async def _ask_one(self, transactional_id: str, questions: Sequence[Question]) -> Sequence[ErrorCode]:
+    async def _ask_one(
+        self, transactional_id: str, questions: Sequence[Question], add: bool
+    ) -> Sequence[ErrorCode]:
         command = VerifyPartitions(
             transactional_id, questions[0].producer, tuple(question.place for question in questions)
         )
         try:
-            return await self._ask_coordinator(command)
+            return await self._ask_coordinator(command, add)
         except KafkaError as error:
             fenced = error.code is ErrorCode.PRODUCER_FENCED
             return [ErrorCode.INVALID_PRODUCER_EPOCH if fenced else error.code] * len(questions)
 
-    async def _ask_coordinator(self, command: VerifyPartitions) -> Sequence[ErrorCode]:
+    async def _ask_coordinator(self, command: VerifyPartitions, add: bool) -> Sequence[ErrorCode]:
         index = self._coordinator.partition_for(command.transactional_id)
         broker = self._leader_of((TOPIC, index))
         if broker == self._local_id:
-            return await self._coordinator.verify(command)
+            return await self._answer(command, add)
         peer = None if broker is None else self._neighbours.peer(broker)
         if peer is None:
             raise KafkaError(ErrorCode.COORDINATOR_NOT_AVAILABLE)
@@ -147,6 +194,7 @@ class TransactionVerification:
             producer.producer_id,
             producer.producer_epoch,
             [list(each) for each in command.partitions],
+            add,
         ]
         try:
             response = await peer.call(VERIFY, value, timeout=VERIFY_TIMEOUT)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import struct
 import time
+from collections import defaultdict, deque
 from collections.abc import Callable
 from typing import Any
 
@@ -147,14 +148,19 @@ def committed(wire: Any, topic: str) -> FetchResult:
 
 def data_of(wire: Any, result: FetchResult) -> list[bytes]:
     """The values that a reader of committed records keeps."""
-    aborted = dict(result.aborted or ())
+    aborted = defaultdict[int, deque[int]](deque)
+    for producer_id, start in sorted(result.aborted or (), key=lambda each: each[1]):
+        aborted[producer_id].append(start)
     view = result.records.view  # type: ignore[attr-defined]
 
     values = []
     for position, header in headers(view):
+        starts = aborted[header.producer_id]
+        is_aborted = bool(starts) and starts[0] <= header.base_offset
         if header.is_control:
-            aborted.pop(header.producer_id, None)
-        elif header.producer_id not in aborted or header.base_offset < aborted[header.producer_id]:
+            if is_aborted:
+                starts.popleft()
+        elif not is_aborted:
             values += [record.value for record in records(view, position)]
     return values
 
@@ -546,3 +552,144 @@ def test_transactions_are_listed_by_a_pattern(wire: Any) -> None:
     for bad in ("(", "a{2000}", r"(a)\1", "(?=a)", "x" * 5000):
         assert listed(bad).error_code == ErrorCode.INVALID_REGULAR_EXPRESSION
     assert names("(a+)+" * 50 + "b") == set()
+
+
+# -- version 2: brokers add the partitions, and every transaction has an epoch of its own (KIP-890) -----------
+
+
+class NewClient(Client):
+    """A producer that knows version 2."""
+
+    def put(self, topic: str, *values: bytes, version: int = 12) -> None:
+        for value in values:
+            result = until(lambda value=value: self._taken(topic, value, version))
+            assert result.error_code == ErrorCode.NONE
+
+    def _taken(self, topic: str, value: bytes, version: int) -> Any:
+        """None where a producer is to try again."""
+        result = self.produce(topic, value, version=version)
+        return None if result.error_code == ErrorCode.NOT_ENOUGH_REPLICAS else result
+
+    def finish(self, *, commit: bool, **changes: Any) -> Any:
+        return self.wire.call(ApiKey.END_TXN, 5, committed=commit, **self.identity(**changes))
+
+    def go_on(self, *, commit: bool) -> tuple[int, int]:
+        """End the transaction, and be who the answer says; returns who it was."""
+        before = (self.producer_id, self.epoch)
+        reply = until(lambda: self._ready(self.finish(commit=commit)))
+        assert (reply.producer_id, reply.producer_epoch) == (self.producer_id, self.epoch + 1)
+        self.epoch = reply.producer_epoch
+        self.sequences.clear()
+        return before
+
+
+@pytest.fixture
+def new_client(connect: Callable[[], Any]) -> NewClient:
+    client = NewClient(connect(), f"transactional-{next(_numbers)}")
+    client.start()
+    return client
+
+
+def test_clients_are_told_of_version_2(wire: Any) -> None:
+    software = {"client_software_name": "test", "client_software_version": "1"}
+    for version, supported in ((3, []), (4, [("transaction.version", 0, 2)])):
+        told = wire.call(ApiKey.API_VERSIONS, version, **software)
+        assert [(f.name, f.min_version, f.max_version) for f in told.supported_features] == supported
+        assert [(f.name, f.max_version_level) for f in told.finalized_features] == [("transaction.version", 2)]
+        assert told.finalized_features_epoch == 0
+
+
+def test_transactions_follow_each_other_without_a_pause(
+    new_client: NewClient, make_topic: Callable[..., str]
+) -> None:
+    topic = make_topic(partitions=1)
+    for number in range(12):
+        new_client.put(topic, b"%d" % number, b"%d again" % number)
+        new_client.go_on(commit=number % 3 != 2)
+    until(lambda: committed(new_client.wire, topic).last_stable_offset == 36)
+    kept = [number for number in range(12) if number % 3 != 2]
+    expected = [value for number in kept for value in (b"%d" % number, b"%d again" % number)]
+    assert data_of(new_client.wire, committed(new_client.wire, topic)) == expected
+
+
+def test_a_topic_id_does_as_well(new_client: NewClient, topic: str) -> None:
+    topic_id = new_client.wire.topic_id(topic)
+    new_client.put(topic_id, b"1", b"2", version=13)
+    new_client.go_on(commit=True)
+    until(lambda: data_of(new_client.wire, committed(new_client.wire, topic)) == [b"1", b"2"])
+
+
+def test_an_end_that_is_asked_for_again_has_the_same_answer(new_client: NewClient, topic: str) -> None:
+    new_client.put(topic, b"x")
+    producer_id, epoch = new_client.go_on(commit=True)
+    was = {"producer_id": producer_id, "producer_epoch": epoch}
+    again = until(lambda: new_client._ready(new_client.finish(commit=True, **was)))
+    assert (again.producer_id, again.producer_epoch) == (producer_id, epoch + 1)
+    assert new_client.finish(commit=False, **was).error_code == ErrorCode.INVALID_TXN_STATE
+    new_client.put(topic, b"y")
+    assert new_client.finish(commit=True, **was).error_code == ErrorCode.PRODUCER_FENCED
+    new_client.go_on(commit=True)
+    until(lambda: data_of(new_client.wire, committed(new_client.wire, topic)) == [b"x", b"y"])
+
+
+def test_a_record_that_comes_after_the_end_opens_nothing(new_client: NewClient, topic: str) -> None:
+    """The hanging transaction: it was sent before the end, and arrives when the partition was told."""
+    new_client.put(topic, b"x")
+    _, epoch = new_client.go_on(commit=True)
+    new_client.over()
+    late = NewClient(new_client.wire, new_client.transactional_id)
+    late.producer_id, late.epoch = new_client.producer_id, epoch
+    for sequence in (0, 1):
+        late.sequences[topic, 0] = sequence
+        refused = late.produce(topic, b"late", version=12)
+        assert refused.error_code == ErrorCode.INVALID_PRODUCER_EPOCH
+    assert committed(new_client.wire, topic).last_stable_offset == 2
+
+
+def test_a_transaction_to_which_nothing_was_added(new_client: NewClient, topic: str) -> None:
+    assert new_client.finish(commit=True).error_code == ErrorCode.INVALID_TXN_STATE
+    new_client.go_on(commit=False)
+    new_client.over()
+    new_client.go_on(commit=False)
+    new_client.put(topic, b"x")
+    new_client.go_on(commit=True)
+    until(lambda: data_of(new_client.wire, committed(new_client.wire, topic)) == [b"x"])
+
+
+def test_a_transaction_of_version_2_that_takes_too_long_fences_its_producer(
+    new_client: NewClient, topic: str
+) -> None:
+    reply = until(lambda: new_client._ready(new_client.init(transaction_timeout_ms=300)))
+    new_client.epoch = reply.producer_epoch
+    new_client.put(topic, b"late")
+    until(lambda: new_client.state() == "CompleteAbort")
+    for commit in (True, False):
+        assert new_client.finish(commit=commit).error_code == ErrorCode.PRODUCER_FENCED
+    assert data_of(new_client.wire, committed(new_client.wire, topic)) == []
+
+
+@pytest.mark.parametrize(("commit", "expected"), [(True, 7), (False, -1)])
+def test_offsets_are_added_as_they_are_committed(
+    new_client: NewClient, topic: str, commit: bool, expected: int
+) -> None:
+    group = f"copying-{next(_numbers)}"
+    until(lambda: find(new_client.wire, group, 0) == ErrorCode.NONE)
+    for _ in range(2):
+        until(
+            lambda: (code := commit_offset(new_client, group, topic, version=5)) == ErrorCode.NONE
+            or (code != ErrorCode.COORDINATOR_LOAD_IN_PROGRESS and pytest.fail(f"{code}"))
+        )
+        new_client.go_on(commit=commit)
+    new_client.over()
+    assert offset_of(new_client, group, topic) == (expected, ErrorCode.NONE)
+
+
+def test_a_stranger_adds_nothing(new_client: NewClient, unharmed: str) -> None:
+    end = new_client.wire.fetch_one(unharmed, 0).high_watermark
+    new_client.epoch += 1
+    fenced = new_client.produce(unharmed, b"x", version=12)
+    assert fenced.error_code == ErrorCode.INVALID_PRODUCER_EPOCH
+    new_client.producer_id += 1_000_000
+    unknown = new_client.produce(unharmed, b"x", version=12)
+    assert unknown.error_code == ErrorCode.INVALID_PRODUCER_ID_MAPPING
+    assert new_client.wire.fetch_one(unharmed, 0).last_stable_offset == end

@@ -77,6 +77,7 @@ class Transactions(RuleBasedStateMachine):
         self.answers: dict[tuple[str, Producer], Any] = {}
         self.open: dict[str, OpenTransaction] = {}
         self.pending: list[Decided] = []
+        self.ends: dict[tuple[str, Producer], tuple[ControlType, Producer]] = {}
 
     # -- what happens -----------------------------------------------------------------------------
 
@@ -90,7 +91,14 @@ class Transactions(RuleBasedStateMachine):
 
     def _sealed(self, decided: Decided) -> None:
         """A fate was told: the only one of this transaction, and of all that was added to it."""
-        transaction = self.open[decided.transactional_id]
+        transaction = self.open.get(decided.transactional_id)
+        if not decided.partitions and (transaction is None or transaction.partitions):
+            # Nothing was added to it, so that the partitions never heard of it.
+            assert decided.bumped
+            assert decided.kind is ControlType.ABORT
+            assert transaction is None or self._is_over(transaction)
+            transaction = self.open[decided.transactional_id] = OpenTransaction(decided.producer, frozenset())
+        assert transaction is not None
         assert transaction.fate in (None, decided.kind), "one transaction, two fates"
         transaction.fate = decided.kind
         assert decided.partitions == transaction.partitions
@@ -180,7 +188,34 @@ class Transactions(RuleBasedStateMachine):
         assert self.present.get(transactional_id) == producer, "an epoch that was fenced succeeded"
         transaction = self.open[transactional_id]
         assert transaction.fate is kind
-        assert reply is not None or self._is_over(transaction)
+        assert isinstance(reply, Decided) or self._is_over(transaction)
+
+    @rule(target=producers, who=producers, kind=kinds)
+    def end_and_go_on(self, who: tuple[str, Producer], kind: ControlType) -> Any:
+        """The end that gives its producer the next epoch; asked again, it gives the same one."""
+        transactional_id, producer = who
+        before = len(self.log)
+        self.spare += 1
+        command = EndTransaction(transactional_id, producer, kind, True, self.spare)
+        try:
+            reply = self._take(self.shard.end(command, self.now_ms))
+        except KafkaError as error:
+            if who in self.ends:
+                assert len(self.log) == before
+                return multiple()
+            self._refused(who, error, before)
+            return multiple()
+        if isinstance(reply, Producer):
+            assert self.ends[who] == (kind, reply), "another answer than the first"
+            assert self.present.get(transactional_id) == reply
+            return transactional_id, reply
+        assert self.present.get(transactional_id) == producer, "an epoch that was fenced succeeded"
+        following = reply.successor
+        assert (transactional_id, following) not in self.given, "one epoch for two producers"
+        self.present[transactional_id] = following
+        self.given.add((transactional_id, following))
+        self.ends[who] = (kind, following)
+        return transactional_id, following
 
     @rule(who=producers)
     def verify(self, who: tuple[str, Producer]) -> None:

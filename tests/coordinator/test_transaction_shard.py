@@ -73,8 +73,8 @@ class Desk:
 
     def end(self, producer: Producer, kind: ControlType) -> Decided | None:
         reply = self.take(self.shard.end(EndTransaction("pay", producer, kind), self.now_ms))
-        assert reply is None or isinstance(reply, Decided)
-        return reply
+        assert isinstance(reply, Decided | Producer)
+        return reply if isinstance(reply, Decided) else None
 
     def complete(self, decided: Decided) -> None:
         self.take(self.shard.complete(decided, self.now_ms))

@@ -6,7 +6,8 @@ every in-sync replica has the records, without holding back the requests behind 
 the requests.
 
 Where a transaction would begin in a partition, its coordinator is asked first whether the partition is part
-of it (KIP-890). That is the first request to a partition in each transaction, and no other one.
+of it, and from version 12 on to make it part of it (KIP-890). That is the first request to a partition in
+each transaction, and no other one.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from kafkawire.produce import (
     decode_produce_request,
     encode_produce_response,
 )
-from kafkawire.transaction_messages import abortable_produce
+from kafkawire.transaction_messages import abortable_produce, produce_adds_partitions
 from kraft.broker.connection import Connection, Reply
 from kraft.broker.context import BrokerContext
 from kraft.broker.dispatch import Request
@@ -124,7 +125,10 @@ class ProduceHandler:
         self, request: Request, transactional_id: str, questions: list[Question], reply: Reply
     ) -> None:
         try:
-            refused = await self._verification.ask(transactional_id, questions)
+            if produce_adds_partitions(request.version):
+                refused = await self._verification.add(transactional_id, questions)
+            else:
+                refused = await self._verification.ask(transactional_id, questions)
             produce = decode_produce_request(request.version, request.body)
             answer = self._produce(request, produce, reply, refused)
         finally:

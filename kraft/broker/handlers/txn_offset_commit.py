@@ -1,7 +1,8 @@
 """TxnOffsetCommit (key 28): offsets of a group that count once the producer's transaction is committed.
-Versions 0-4.
+Versions 0-5.
 
-Asked of the group's coordinator, which asks the transaction's whether the offsets were added to it.
+Asked of the group's coordinator, which asks the transaction's whether the offsets were added to it; from
+version 5 on it has them added (KIP-890).
 """
 
 from __future__ import annotations
@@ -11,16 +12,18 @@ from typing import Any, Final
 from kafkawire.apis import ApiKey
 from kafkawire.errors import ErrorCode, KafkaError
 from kafkawire.messages import response_class
-from kafkawire.transaction_messages import abortable_offset_commit
+from kafkawire.transaction_messages import abortable_offset_commit, offset_commit_adds_offsets
 from kraft.broker.context import BrokerContext
 from kraft.broker.dispatch import Request
 from kraft.coordinator.decision import Producer
 from kraft.coordinator.group.commands import CommitOffsets, NewOffset
 from kraft.coordinator.transaction.offsets import CONSUMER_OFFSETS
 
-_UNREACHED: Final = frozenset({ErrorCode.NETWORK_EXCEPTION, ErrorCode.NOT_COORDINATOR})
-"""Where the transaction's coordinator was not reached: clients are to repeat the request, and not to look for
-another coordinator of the group."""
+_UNREACHED: Final = frozenset(
+    {ErrorCode.NETWORK_EXCEPTION, ErrorCode.NOT_COORDINATOR, ErrorCode.CONCURRENT_TRANSACTIONS}
+)
+"""Where the transaction's coordinator was not reached, or is not ready for the next one: clients are to
+repeat the request, and not to look for another coordinator of the group."""
 
 
 class TxnOffsetCommitHandler:
@@ -95,7 +98,10 @@ class TxnOffsetCommitHandler:
         if question is None:
             return
         try:
-            refused = await verification.ask(message.transactional_id, [question])
+            if offset_commit_adds_offsets(request.version):
+                refused = await verification.add(message.transactional_id, [question])
+            else:
+                refused = await verification.ask(message.transactional_id, [question])
         finally:
             verification.settle([question])
         for code in refused.values():

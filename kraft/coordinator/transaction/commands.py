@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 from kafkawire.records import ControlType
-from kraft.coordinator.decision import Producer
-from kraft.coordinator.transaction.states import TopicPartition, TransactionStatus
+from kraft.coordinator.decision import NO_PRODUCER_ID, Producer
+from kraft.coordinator.transaction.states import TopicPartition, TransactionStatus, successor
 
 DAY_MS: Final = 86_400_000
 
@@ -50,6 +50,8 @@ class AddPartitions:
     transactional_id: str
     producer: Producer
     partitions: frozenset[TopicPartition]
+    client_version: int = 0
+    """The transaction version of the client: TRANSACTION_V2 if it leaves it to the brokers to add them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,11 +65,17 @@ class VerifyPartitions:
 
 @dataclass(frozen=True, slots=True)
 class EndTransaction:
-    """Commit or abort."""
+    """Commit or abort.
+
+    With `bumps_epoch` the client goes on under the next epoch, or under another producer id when there is
+    none left, for which `spare_producer_id` is used; -1 if none is at hand (KIP-890, second part).
+    """
 
     transactional_id: str
     producer: Producer
     kind: ControlType
+    bumps_epoch: bool = False
+    spare_producer_id: int = NO_PRODUCER_ID
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +89,14 @@ class Decided:
     coordinator_epoch: int
     sealed_ms: int
     """Tells it from the transaction before, which may be alike in everything else."""
+    bumped: bool = False
+    """Its end has an epoch of its own, which no record of it has."""
+    next_producer_id: int = NO_PRODUCER_ID
+
+    @property
+    def successor(self) -> Producer:
+        """Who its producer is from now on."""
+        return successor(self.producer, self.next_producer_id)
 
 
 @dataclass(frozen=True, slots=True)

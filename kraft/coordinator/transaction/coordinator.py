@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from functools import partial
 from typing import Any, Final, TypeVar
 
@@ -116,11 +117,19 @@ class TransactionCoordinator:
         index = self.partition_for(command.transactional_id)
         return await self.runtime.observe(index, lambda shard, _, __: shard.verify(command))
 
-    async def end(self, command: EndTransaction) -> None:
-        """Commit or abort. Returns when the fate is sealed; the partitions are told afterwards."""
+    async def end(self, command: EndTransaction) -> Producer:
+        """Commit or abort. Returns when the fate is sealed, with who the producer is from now on; the
+        partitions are told afterwards."""
         index = self.partition_for(command.transactional_id)
+        reply = await self._end(index, command)
+        if isinstance(reply, SpareWanted):
+            reply = await self._end(index, replace(command, spare_producer_id=await self._spare()))
+        assert isinstance(reply, Decided | Producer), "a spare one was given"
+        return reply.successor if isinstance(reply, Decided) else reply
+
+    def _end(self, index: int, command: EndTransaction) -> asyncio.Future[Decided | Producer | SpareWanted]:
         future = self.runtime.submit(index, lambda shard, _, now_ms: shard.end(command, now_ms))
-        await self._delivering(index, future)
+        return self._delivering(index, future)
 
     async def describe(self, transactional_id: str) -> Transaction:
         """What is known of one id."""

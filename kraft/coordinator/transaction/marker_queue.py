@@ -43,6 +43,8 @@ class Marker(NamedTuple):
     kind: ControlType
     coordinator_epoch: int
     partitions: tuple[TopicPartition, ...]
+    bumped: bool = False
+    """Its epoch is its own: a partition that has it, or a later one, was told (KIP-890, second part)."""
 
 
 class Delivery:
@@ -59,7 +61,13 @@ class Delivery:
     def marker(self, partitions: Iterable[TopicPartition]) -> Marker:
         """The marker for some of the partitions."""
         decided = self.decided
-        return Marker(decided.producer, decided.kind, decided.coordinator_epoch, tuple(sorted(partitions)))
+        return Marker(
+            decided.producer,
+            decided.kind,
+            decided.coordinator_epoch,
+            tuple(sorted(partitions)),
+            decided.bumped,
+        )
 
 
 class Parcel(NamedTuple):

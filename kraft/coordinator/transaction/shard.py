@@ -40,6 +40,7 @@ from kraft.coordinator.transaction.deadlines import Deadlines
 from kraft.coordinator.transaction.formats import decode_key, decode_value, encode_key, encode_value
 from kraft.coordinator.transaction.states import (
     NEVER,
+    TRANSACTION_V2,
     CompleteAbort,
     CompleteCommit,
     Empty,
@@ -167,6 +168,7 @@ class TransactionShard:
         if transaction is None:
             return self._first_epoch(command, now_ms)
         current, expected = transaction.producer, command.expected
+        self._check_not_becoming(transaction, expected)
         bump = self._bumps.get(command.transactional_id)
         repeats = expected is not None and bump == _Bump(expected, current)
         if expected is not None and expected != current and not repeats:
@@ -221,7 +223,7 @@ class TransactionShard:
                 return Decision((), None)
         else:
             self._timeouts.set(transaction.transactional_id, now + transaction.timeout_ms / 1000)
-        return _write(transaction.with_partitions(command.partitions, now_ms), None)
+        return _write(transaction.with_partitions(command.partitions, now_ms, command.client_version), None)
 
     def verify(self, command: VerifyPartitions) -> tuple[ErrorCode, ...]:
         """Whether a producer may write to these partitions now: NONE or TRANSACTION_ABORTABLE for each.
@@ -237,32 +239,53 @@ class TransactionShard:
             for each in command.partitions
         )
 
-    def end(self, command: EndTransaction, now_ms: int) -> Decision[Decided | None]:
+    def end(self, command: EndTransaction, now_ms: int) -> Decision[Decided | Producer | SpareWanted]:
         """Seal the fate of the open transaction. A repetition after everything is over has no effect: the
-        reply is None.
+        reply is who the producer is now.
 
         Raises KafkaError INVALID_REQUEST, INVALID_PRODUCER_ID_MAPPING, PRODUCER_FENCED,
         CONCURRENT_TRANSACTIONS (a repetition while the partitions are being told), INVALID_TXN_STATE (there
         is none, or its fate is another).
         """
+        if command.bumps_epoch:
+            return self._end_bumping(command, now_ms)
         transaction = self._of(command.transactional_id, command.producer)
+        if isinstance(transaction.state, Ongoing):
+            return self._seal(transaction.unbumped(), command.kind, now_ms)
+        return self._repeated(transaction, command)
+
+    def _end_bumping(
+        self, command: EndTransaction, now_ms: int
+    ) -> Decision[Decided | Producer | SpareWanted]:
+        _check_id(command.transactional_id)
+        known = self._transactions.get(command.transactional_id)
+        if known is not None and known.was_ended_by(command.producer):
+            return self._repeated(known, command)
+        transaction = self._of(command.transactional_id, command.producer)
+        if isinstance(transaction.state, PrepareCommit | PrepareAbort):
+            raise KafkaError(ErrorCode.CONCURRENT_TRANSACTIONS)
+        # What the client believes to have begun, and nothing was added to, can be aborted.
+        if command.kind is ControlType.COMMIT and not isinstance(transaction.state, Ongoing):
+            raise _invalid_end(transaction, command)
+        if transaction.epochs_used_up and command.spare_producer_id == NO_PRODUCER_ID:
+            return Decision((), SpareWanted())
+        return self._seal(transaction.bumped(command.spare_producer_id), command.kind, now_ms)
+
+    @staticmethod
+    def _repeated(transaction: Transaction, command: EndTransaction) -> Decision[Any]:
         match transaction.state:
-            case Ongoing():
-                return self._seal(transaction, command.kind, now_ms)
             case PrepareCommit() | PrepareAbort() as state:
                 if command.kind is _kind(state):
                     raise KafkaError(ErrorCode.CONCURRENT_TRANSACTIONS)
             case CompleteCommit():
                 if command.kind is ControlType.COMMIT:
-                    return Decision((), None)
+                    return Decision((), transaction.producer)
             case CompleteAbort():
                 if command.kind is ControlType.ABORT:
-                    return Decision((), None)
-            case Empty():
+                    return Decision((), transaction.producer)
+            case _:
                 pass
-        raise KafkaError(
-            ErrorCode.INVALID_TXN_STATE, f"{command.kind.name.lower()} in state {transaction.status.title}"
-        )
+        raise _invalid_end(transaction, command)
 
     def _seal(self, transaction: Transaction, kind: ControlType, now_ms: int) -> Decision[Any]:
         self._timeouts.clear(transaction.transactional_id)
@@ -279,10 +302,18 @@ class TransactionShard:
         _check_id(transactional_id)
         transaction = self._transactions.get(transactional_id)
         if transaction is None or transaction.producer_id != producer.producer_id:
+            if transaction is not None:
+                self._check_not_becoming(transaction, producer)
             raise KafkaError(ErrorCode.INVALID_PRODUCER_ID_MAPPING)
         if transaction.producer_epoch != producer.producer_epoch:
             raise KafkaError(ErrorCode.PRODUCER_FENCED)
         return transaction
+
+    @staticmethod
+    def _check_not_becoming(transaction: Transaction, producer: Producer | None) -> None:
+        """The client knows already who it is going to be: it has to wait until the others do."""
+        if isinstance(transaction.state, PrepareCommit | PrepareAbort) and producer == transaction.successor:
+            raise KafkaError(ErrorCode.CONCURRENT_TRANSACTIONS)
 
     def _decided(self, transaction: Transaction) -> Decided:
         assert isinstance(transaction.state, PrepareCommit | PrepareAbort)
@@ -293,6 +324,8 @@ class TransactionShard:
             transaction.state.partitions,
             self.coordinator_epoch,
             transaction.updated_ms,
+            transaction.client_version >= TRANSACTION_V2,
+            transaction.next_producer_id,
         )
 
     # -- looking ----------------------------------------------------------------------------------
@@ -332,6 +365,11 @@ def _following(transaction: Transaction, spare_producer_id: int) -> Producer | N
 
 def _kind(state: Prepared) -> ControlType:
     return ControlType.COMMIT if isinstance(state, PrepareCommit) else ControlType.ABORT
+
+
+def _invalid_end(transaction: Transaction, command: EndTransaction) -> KafkaError:
+    asked, state = command.kind.name.lower(), transaction.status.title
+    return KafkaError(ErrorCode.INVALID_TXN_STATE, f"{asked} in state {state}")
 
 
 def _lasts(transaction: Transaction, now_ms: int) -> int:
