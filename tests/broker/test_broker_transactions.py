@@ -554,7 +554,7 @@ def test_transactions_are_listed_by_a_pattern(wire: Any) -> None:
     assert names("(a+)+" * 50 + "b") == set()
 
 
-# -- version 2: brokers add the partitions, and every transaction has an epoch of its own (KIP-890) -----------
+# -- version 2: brokers add the partitions, and every transaction has an epoch of its own (KIP-890) --------
 
 
 class NewClient(Client):
@@ -595,7 +595,9 @@ def test_clients_are_told_of_version_2(wire: Any) -> None:
     for version, supported in ((3, []), (4, [("transaction.version", 0, 2)])):
         told = wire.call(ApiKey.API_VERSIONS, version, **software)
         assert [(f.name, f.min_version, f.max_version) for f in told.supported_features] == supported
-        assert [(f.name, f.max_version_level) for f in told.finalized_features] == [("transaction.version", 2)]
+        assert [(f.name, f.max_version_level) for f in told.finalized_features] == [
+            ("transaction.version", 2)
+        ]
         assert told.finalized_features_epoch == 0
 
 
@@ -676,8 +678,10 @@ def test_offsets_are_added_as_they_are_committed(
     until(lambda: find(new_client.wire, group, 0) == ErrorCode.NONE)
     for _ in range(2):
         until(
-            lambda: (code := commit_offset(new_client, group, topic, version=5)) == ErrorCode.NONE
-            or (code != ErrorCode.COORDINATOR_LOAD_IN_PROGRESS and pytest.fail(f"{code}"))
+            lambda: (
+                (code := commit_offset(new_client, group, topic, version=5)) == ErrorCode.NONE
+                or (code != ErrorCode.COORDINATOR_LOAD_IN_PROGRESS and pytest.fail(f"{code}"))
+            )
         )
         new_client.go_on(commit=commit)
     new_client.over()
