@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import os
 import shutil
 import sys
@@ -18,6 +19,9 @@ import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from confluent_kafka import OFFSET_BEGINNING, Consumer, Producer
 from confluent_kafka import TopicPartition as ConfluentPartition
+
+from interop.clients import InstallError, every_client, prepare
+from interop.targets import Unavailable
 
 pytestmark = [
     pytest.mark.cluster,
@@ -190,15 +194,37 @@ async def with_kafka_python(bootstrap: str, topic: str, rounds: Rounds) -> Read:
     return await with_children(writer, reader, rounds)
 
 
+JAVA = every_client()["java"]
+
+
+@functools.cache
+def why_not_java() -> str:
+    """What keeps the Java client from being built and run here; empty if nothing does."""
+    try:
+        prepare(JAVA)
+    except (Unavailable, InstallError) as reason:
+        return str(reason)
+    return ""
+
+
+async def with_java(bootstrap: str, topic: str, rounds: Rounds) -> Read:
+    built = JAVA.home / "target"
+    lines = ["java", "-Xmx192m", "-XX:+UseSerialGC", "-cp", f"{built}/classes:{built}/jars/*", "Lines"]
+    writer = [*lines, "write", bootstrap, topic]
+    return await with_children(writer, [*lines, "read", bootstrap, topic, str(RECORDS)], rounds)
+
+
 CLIENTS = [with_lz4, with_zstd, with_aiokafka, with_kafka_python, *([with_kcat] if KCAT else [])]
 
 
 async def test_every_client_reads_back_what_it_wrote(world: Any) -> None:
-    topics = [await world.create_topic(1) for _ in CLIENTS]
+    why_not = await asyncio.to_thread(why_not_java)
+    clients = [*CLIENTS, *([] if why_not else [with_java])]
+    topics = [await world.create_topic(1) for _ in clients]
     rounds = Rounds()
     working = [
         asyncio.create_task(client(world.bootstrap, topic, rounds))
-        for client, topic in zip(CLIENTS, topics, strict=True)
+        for client, topic in zip(clients, topics, strict=True)
     ]
     try:
         for index in range(ROUNDS):
@@ -218,10 +244,15 @@ async def test_every_client_reads_back_what_it_wrote(world: Any) -> None:
             task.cancel()
         await asyncio.wait(working)
     wanted = [(number, value_of(number)) for number in range(RECORDS)]
-    for client, found in zip(CLIENTS, results, strict=True):
+    for client, found in zip(clients, results, strict=True):
         assert found == wanted, client.__name__
 
 
 @pytest.mark.skipif(KCAT is None, reason="kcat is not installed")
 async def test_kcat_is_among_them() -> None:
     assert with_kcat in CLIENTS
+
+
+async def test_the_java_client_is_among_them() -> None:
+    if why_not := await asyncio.to_thread(why_not_java):
+        pytest.skip(why_not)
