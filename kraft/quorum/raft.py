@@ -87,6 +87,10 @@ class Raft(SyncObj):  # type: ignore[misc]
             )
         self._SyncObj__serializer = None
         self._poller = _NoPoller()
+        if self.term > journal.getCurrentTerm():
+            # A power cut may leave entries of a term and not the term, which SyncObj then takes from them for
+            # itself alone: its replies would carry the journal's, and no leader would believe them.
+            self._SyncObj__setCurrentTerm(self.term, None)
 
     def __dir__(self) -> list[str]:
         """SyncObj looks through its attributes for replicated methods; there are none."""

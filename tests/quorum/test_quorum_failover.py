@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from chaos.quorum_node import DIRECTORY
+from kraft.quorum.stored import LOG_DIRECTORY, STATE_FILE
+
 
 def others(cluster, node):
     return [other for other in cluster.nodes if other is not node]
@@ -27,6 +30,30 @@ def test_most_killed_leaders_are_replaced_in_a_quarter_of_a_second(make_cluster)
         cluster.leader().crash(power_lost=False)
         times.append(cluster.until(lambda c=cluster: any(c._leads(node) for node in c.nodes)))
     assert sorted(times)[15] < 0.25
+
+
+def test_entries_of_a_term_bring_the_term_with_them(make_cluster):
+    """A power cut may keep a follower's entries and take the term, which is in a file of its own: the leader
+    of that term has to be answered in that term."""
+    cluster = make_cluster(3)
+    cluster.commit([b"a"])
+    old = cluster.leader()
+    term_file = f"{DIRECTORY}/{LOG_DIRECTORY}/{STATE_FILE}"
+    earlier = {node: node.storage.read_text(term_file) for node in others(cluster, old)}
+    old.crash(power_lost=False)
+    cluster.commit([b"b"])
+    leader = cluster.leader()
+    old.start()
+    (follower,) = (node for node in earlier if node is not leader)
+    end = max(node.next_offset for node in cluster.nodes)
+    cluster.until(lambda: follower.next_offset == end)
+    cluster.run(1.0)
+    follower.crash(power_lost=True)
+    assert follower.storage.read_text(term_file) != earlier[follower]
+    follower.storage.write_text_atomically(term_file, earlier[follower])
+    follower.start()
+    cluster.commit([b"c"])
+    cluster.until(lambda: follower.next_offset == end + 1)
 
 
 @pytest.mark.parametrize("seed", range(5))

@@ -19,6 +19,8 @@ CHUNK = 125
 REGRESSIONS = {
     100959: "a node that was asked to stand reached nobody, and ticked without end",
     102379: "the same, after a cut in one direction",
+    21391: "a node whose entries outlived their term in a power cut was never believed again",
+    34727: "the same, with another leader",
 }
 """Seeds that a fault was found with. A change of the simulation moves them on to other histories; keep them
 none the less, they are histories too."""
