@@ -68,3 +68,21 @@ def test_administration(kafka: Any, bootstrap: str, make_topic: Callable[[int], 
     admin.delete_topics([topic])
     assert topic not in admin.list_topics()
     admin.close()
+
+
+def test_what_only_administrators_ask(kafka: Any, bootstrap: str, make_topic: Callable[[int], str]) -> None:
+    partition = kafka.TopicPartition(make_topic(1), 0)
+    producer = kafka.KafkaProducer(bootstrap_servers=bootstrap)
+    for number in range(4):
+        producer.send(partition.topic, b"%d" % number, partition=0).get(TIMEOUT)
+    producer.close()
+    admin = kafka.KafkaAdminClient(bootstrap_servers=bootstrap)
+    assert admin.delete_records({partition: 3})[partition]["low_watermark"] == 3
+    admin.alter_partition_reassignments({partition: [1]})
+    assert not admin.list_partition_reassignments()
+    refused = admin.alter_partition_reassignments({partition: [1, 7]})
+    assert refused == {partition: kafka.errors.InvalidReplicationAssignmentError}
+    assert partition.topic in str(admin.list_config_resources())
+    found = admin.list_transactions(transactional_id_pattern="no-such-id-.*")
+    assert "no-such-id" not in str(found)
+    admin.close()
