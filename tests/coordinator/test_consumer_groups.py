@@ -9,8 +9,11 @@ from uuid import UUID
 import pytest
 
 from kafkawire.errors import ErrorCode, KafkaError
-from kraft.coordinator.decision import Producer
+from kraft.coordinator.decision import LogRecord, Producer
 from kraft.coordinator.group.commands import DeleteOffsets, FetchOffsets
+from kraft.coordinator.group.consumer.formats import encode
+from kraft.coordinator.group.consumer.members import Member
+from kraft.coordinator.group.consumer.records import MemberChange
 from kraft.coordinator.group.consumer.topics import Topics
 from kraft.coordinator.group.formats import encode_group_key
 from metadata.delta import MetadataDelta
@@ -120,6 +123,17 @@ def test_an_expression_stands_for_topics_as_they_come(world: Any) -> None:
 def test_an_expression_that_would_backtrack_costs_nothing(world: Any) -> None:
     world.set_topics(**{"a" * 200: 1})
     assert world.come("a", regex="(a*)*b").assignment is not None
+
+
+def test_an_expression_that_only_another_coordinator_understood_harms_nobody(world: Any) -> None:
+    world.come("a")
+    foreign = MemberChange("g", "b", Member("b", regex="(?=t)", rebalance_timeout_ms=1000))
+    world.log.append(LogRecord(*encode(foreign), world.clock.now_ms, len(world.log)))
+    world.reload()
+    world.pass_time(44)
+    assert world.beat("a", 1, owned=[]).epoch == 1
+    world.pass_time(2)
+    assert set(world.shard.consumer.groups["g"].members) == {"a"}
 
 
 # -- refusals -------------------------------------------------------------------------------------

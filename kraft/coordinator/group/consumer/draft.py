@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
+from kafkawire.errors import KafkaError
 from kraft.coordinator.group.consumer.assignors import ASSIGNORS, Subscriber
 from kraft.coordinator.group.consumer.formats import encode
 from kraft.coordinator.group.consumer.group import ConsumerGroup
@@ -85,8 +86,7 @@ class Draft:
     # -- the group --------------------------------------------------------------------------------
 
     def look_at_topics(self, now_ms: int, *, bump: bool) -> None:
-        """Begin a new epoch if `bump`, or if the topics are others than when the present one began. Raises
-        KafkaError(INVALID_REGULAR_EXPRESSION)."""
+        """Begin a new epoch if `bump`, or if the topics are others than when the present one began."""
         changed = self._resolve(now_ms)
         metadata_hash = self._topics.hash_of(self.group.subscribed())
         if bump or changed or metadata_hash != self.group.metadata_hash:
@@ -107,7 +107,10 @@ class Draft:
             self.write(RegexChange(self.group_id, regex, None))
         changed = False
         for regex in sorted(used):
-            names = self._topics.matching(regex)
+            try:
+                names = self._topics.matching(regex)
+            except KafkaError:  # somebody else wrote it, who understood it
+                continue
             known = group.regexes.get(regex)
             if known is None or known.topics != names:
                 resolved = Resolved(names, self._topics.version, now_ms)

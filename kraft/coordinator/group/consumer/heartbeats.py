@@ -128,8 +128,7 @@ def needs_epoch(group: ConsumerGroup, before: Member, after: Member) -> bool:
 
 
 def advance(draft: Draft, before: Member, after: Member, topics: Topics, now_ms: int) -> None:
-    """Write what the member asks for now, and begin a new epoch where that, or the topics, make it necessary.
-    Raises KafkaError(INVALID_REGULAR_EXPRESSION)."""
+    """Write what the member asks for, and begin a new epoch where that or the topics make it necessary."""
     bump = needs_epoch(draft.group, before, after)
     draft.put_member(after)
     if bump or draft.group.checked != topics.version:
