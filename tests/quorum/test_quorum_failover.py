@@ -51,8 +51,9 @@ def test_entries_of_a_term_bring_the_term_with_them(make_cluster):
     follower.crash(power_lost=True)
     assert follower.storage.read_text(term_file) != earlier[follower]
     follower.storage.write_text_atomically(term_file, earlier[follower])
-    cluster.commit([b"c"])
     follower.start()
+    old.crash(power_lost=False)
+    cluster.commit([b"c"])
     cluster.until(lambda: follower.next_offset == end + 1)
 
 
