@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from collections import Counter
+from typing import Final
 
 from kafkawire.admin_messages import UpgradeType
 from kafkawire.errors import ErrorCode, KafkaError
+from kafkawire.features import FEATURES
 from metadata.controller.commands import Acknowledged
 from metadata.controller.decision import Decision, View
 from metadata.controller.feature_commands import FeatureUpdate, UpdateFeatures
 from metadata.image import MetadataImage
 from metadata.records import FeatureLevelRecord
+
+_FIXED: Final = {feature.name: feature.finalized for feature in FEATURES}
+"""Features whose level comes with the release."""
 
 
 def update_features(view: View, command: UpdateFeatures) -> Decision[Acknowledged]:
@@ -27,7 +32,7 @@ def update_features(view: View, command: UpdateFeatures) -> Decision[Acknowledge
                 "The update failed for all features since the following feature had an error: "
                 f"Invalid update version {update.level} for feature {update.name}. {problem}",
             )
-        if update.level != view.image.features.get(update.name, 0):
+        if update.level != _present(view.image, update.name):
             records.append(FeatureLevelRecord(update.name, update.level))
     return Decision(() if command.validate_only else records, Acknowledged())
 
@@ -41,7 +46,7 @@ def _problem(image: MetadataImage, update: FeatureUpdate) -> str | None:
     reason = _not_supported(image, update)
     if reason is not None:
         return reason
-    present = image.features.get(update.name, 0)
+    present = _present(image, update.name)
     upgrade = update.upgrade_type == UpgradeType.UPGRADE
     if update.level < present and upgrade:
         return (
@@ -53,8 +58,16 @@ def _problem(image: MetadataImage, update: FeatureUpdate) -> str | None:
     return None
 
 
+def _present(image: MetadataImage, name: str) -> int:
+    """The finalized level of a feature; 0 if it has none."""
+    return _FIXED.get(name, image.features.get(name, 0))
+
+
 def _not_supported(image: MetadataImage, update: FeatureUpdate) -> str | None:
     """Why a level cannot be had: every registered broker has to support it, and somebody the feature."""
+    fixed = _FIXED.get(update.name)
+    if fixed is not None:
+        return None if update.level == fixed else f"This release has it at {fixed} and no other."
     ranges = {
         broker.broker_id: (feature.min_version, feature.max_version)
         for broker in image.brokers.values()

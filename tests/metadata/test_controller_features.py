@@ -10,6 +10,7 @@ import pytest
 
 from kafkawire.admin_messages import UpgradeType
 from kafkawire.errors import ErrorCode
+from kafkawire.features import FEATURES
 from metadata.controller.commands import Acknowledged
 from metadata.controller.feature_commands import FeatureUpdate, UpdateFeatures
 from metadata.records import SupportedFeature
@@ -65,4 +66,15 @@ def test_each_feature_once(featured: Any) -> None:
 def test_validation_changes_nothing(featured: Any) -> None:
     before = featured.image
     assert featured.ask(update(("x", 1, UP), validate_only=True)) == Acknowledged()
+    assert featured.image is before
+
+
+def test_what_comes_with_the_release_stays(featured: Any) -> None:
+    (name, level), *_ = [(feature.name, feature.finalized) for feature in FEATURES]
+    before = featured.image
+    assert featured.ask(update((name, level, UP))) == Acknowledged()
+    for other in (0, level - 1, level + 1):
+        for kind in UpgradeType:
+            error = featured.refused(update((name, other, kind)))
+            assert error.code is ErrorCode.INVALID_UPDATE_VERSION
     assert featured.image is before
