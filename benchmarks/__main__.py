@@ -30,6 +30,8 @@ NAMES = (
     "startup",
     "many_partitions",
     "metadata_commit",
+    "groups",
+    "transactions",
 )
 """Modules of this package with a coroutine function `measure`, in the order they run."""
 

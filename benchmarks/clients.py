@@ -21,6 +21,9 @@ PATIENCE = 120.0
 """Seconds after which a client gives up and the benchmark fails."""
 
 
+SESSION_TIMEOUT = 6.0
+"""Seconds; that of members of groups."""
+
 Setting = str | int | float | bool
 
 
@@ -43,6 +46,18 @@ class ClientFailedError(Exception):
 def quiet(bootstrap: str) -> dict[str, Setting]:
     """Settings that all clients share: where the cluster is, and no chatter about lost connections."""
     return {"bootstrap.servers": bootstrap, "log_level": 0}
+
+
+def member_settings(bootstrap: str) -> dict[str, Setting]:
+    """A member of a group that reads from the beginning and commits nothing."""
+    return {
+        **quiet(bootstrap),
+        "group.id": "members",
+        "auto.offset.reset": "earliest",
+        "enable.auto.commit": False,
+        "session.timeout.ms": round(SESSION_TIMEOUT * 1000),
+        "heartbeat.interval.ms": 100,
+    }
 
 
 def create_topic(

@@ -10,24 +10,28 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """One measured number. `bound` is the most it should be; None where it is shown for information."""
+    """One measured number. `bound` is the most it should be, or the least with `at_least`; None where it is
+    shown for information."""
 
     name: str
     value: float
     unit: str
     bound: float | None = None
     note: str = ""
+    at_least: bool = False
 
     @property
     def verdict(self) -> str:
         """`met`, `missed`, or nothing where there is no bound."""
         if self.bound is None:
             return ""
-        return "met" if self.value <= self.bound else "missed"
+        kept = self.value >= self.bound if self.at_least else self.value <= self.bound
+        return "met" if kept else "missed"
 
     def cells(self) -> tuple[str, str, str, str, str]:
         """The row of the table: figure, measured, bound, verdict, note."""
-        bound = "" if self.bound is None else f"≤ {shown(self.bound)} {self.unit}"
+        sign = "≥" if self.at_least else "≤"
+        bound = "" if self.bound is None else f"{sign} {shown(self.bound)} {self.unit}"
         return self.name, f"{shown(self.value)} {self.unit}", bound, self.verdict, self.note
 
     def as_json(self) -> dict[str, object]:
