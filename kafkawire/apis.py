@@ -40,6 +40,7 @@ class ApiKey(IntEnum):
     ADD_PARTITIONS_TO_TXN = 24
     ADD_OFFSETS_TO_TXN = 25
     END_TXN = 26
+    WRITE_TXN_MARKERS = 27
     TXN_OFFSET_COMMIT = 28
     DESCRIBE_ACLS = 29
     CREATE_ACLS = 30
@@ -142,6 +143,7 @@ _TABLE = (
     _api(ApiKey.ADD_PARTITIONS_TO_TXN, _versions(0, 3), 3),
     _api(ApiKey.ADD_OFFSETS_TO_TXN, _versions(0, 4), 3),
     _api(ApiKey.END_TXN, _versions(0, 5), 3),
+    _api(ApiKey.WRITE_TXN_MARKERS, _versions(1, 2), 1),
     _api(ApiKey.TXN_OFFSET_COMMIT, _versions(0, 5), 3),
     _api(ApiKey.DESCRIBE_ACLS, _versions(1, 3), 2),
     _api(ApiKey.CREATE_ACLS, _versions(1, 3), 2),

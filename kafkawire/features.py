@@ -18,9 +18,18 @@ class Feature(NamedTuple):
 FINALIZED_EPOCH: Final = 0
 """Since when the features are in force: ever since."""
 
-FEATURES: Final = (Feature("transaction.version", 0, 2, finalized=2),)
-"""`transaction.version` 2 lets clients leave it to Produce and TxnOffsetCommit to make partitions part of a
-transaction, and gives each transaction an epoch of its own (KIP-890)."""
+FEATURES: Final = (
+    Feature("eligible.leader.replicas.version", 0, 1, finalized=1),
+    Feature("group.version", 0, 1, finalized=1),
+    Feature("transaction.version", 0, 2, finalized=2),
+)
+"""What each lets clients rely on:
+
+`eligible.leader.replicas.version` 1: a replica that left the ISR may still be safe to elect (KIP-966).
+`group.version` 1: there are groups of the next generation (KIP-848).
+`transaction.version` 2: Produce and TxnOffsetCommit make partitions part of a transaction, and each
+transaction has an epoch of its own (KIP-890).
+"""
 
 
 def supported_features(version: int) -> Sequence[Feature]:

@@ -82,6 +82,7 @@ _MODULES = {
     ApiKey.ADD_PARTITIONS_TO_TXN: "producer.transaction",
     ApiKey.ADD_OFFSETS_TO_TXN: "producer.transaction",
     ApiKey.END_TXN: "producer.transaction",
+    ApiKey.WRITE_TXN_MARKERS: "producer.transaction",
     ApiKey.TXN_OFFSET_COMMIT: "producer.transaction",
     ApiKey.DESCRIBE_ACLS: "admin.acl",
     ApiKey.CREATE_ACLS: "admin.acl",

@@ -43,8 +43,8 @@ class Transactions:
 
     def __init__(self, world: TransactionWorld) -> None:
         self._metadata = world.metadata
-        self._writer = MarkerWriter(world.replicas, world.offsets, world.clock, world.on_failure)
-        channel = MarkerChannel(world.node_id, self._writer, world.neighbours)
+        self.markers = MarkerWriter(world.replicas, world.offsets, world.clock, world.on_failure)
+        channel = MarkerChannel(world.node_id, self.markers, world.neighbours)
         self.coordinator = TransactionCoordinator(
             transaction_settings(world.configuration),
             RuntimeWorld(world.clock, lambda: led_partitions(world.replicas, TOPIC), world.on_failure),
@@ -59,7 +59,7 @@ class Transactions:
 
     def register(self, server: NodeServer) -> None:
         """Add what this broker answers to other brokers."""
-        server.handle(WRITE_MARKERS, self._writer.handle)
+        server.handle(WRITE_MARKERS, self.markers.handle)
         server.handle(VERIFY, self.verification.handle)
 
     def _partition_count(self) -> int:

@@ -590,14 +590,15 @@ def new_client(connect: Callable[[], Any]) -> NewClient:
     return client
 
 
+FEATURES = {"eligible.leader.replicas.version": 1, "group.version": 1, "transaction.version": 2}
+
+
 def test_clients_are_told_of_version_2(wire: Any) -> None:
     software = {"client_software_name": "test", "client_software_version": "1"}
-    for version, supported in ((3, []), (4, [("transaction.version", 0, 2)])):
+    for version, supported in ((3, {}), (4, FEATURES)):
         told = wire.call(ApiKey.API_VERSIONS, version, **software)
-        assert [(f.name, f.min_version, f.max_version) for f in told.supported_features] == supported
-        assert [(f.name, f.max_version_level) for f in told.finalized_features] == [
-            ("transaction.version", 2)
-        ]
+        assert {f.name: f.max_version for f in told.supported_features} == supported
+        assert {f.name: f.max_version_level for f in told.finalized_features} == FEATURES
         assert told.finalized_features_epoch == 0
 
 
@@ -697,3 +698,41 @@ def test_a_stranger_adds_nothing(new_client: NewClient, unharmed: str) -> None:
     unknown = new_client.produce(unharmed, b"x", version=12)
     assert unknown.error_code == ErrorCode.INVALID_PRODUCER_ID_MAPPING
     assert new_client.wire.fetch_one(unharmed, 0).last_stable_offset == end
+
+
+def markers(client: Client, topic: str, *, version: int = 2, partition: int = 0, **changes: Any) -> int:
+    """Write an abort marker as an admin client does; the error code."""
+    marker = {
+        "producer_id": client.producer_id,
+        "producer_epoch": client.epoch,
+        "transaction_result": False,
+        "topics": [{"name": topic, "partition_indexes": [partition]}],
+        "coordinator_epoch": 0,
+        "transaction_version": 0,
+        **changes,
+    }
+    (told,) = client.wire.call(ApiKey.WRITE_TXN_MARKERS, version, markers=[marker]).markers
+    assert told.producer_id == marker["producer_id"]
+    ((part,),) = [each.partitions for each in told.topics]
+    assert part.partition_index == partition
+    return int(part.error_code)
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_an_admin_client_aborts_what_nobody_ends(client: Client, topic: str, version: int) -> None:
+    client.write(topic, b"hangs")
+    assert data_of(client.wire, committed(client.wire, topic)) == []
+    assert markers(client, topic, version=version) == ErrorCode.NONE
+    later = Client(client.wire, f"later-{next(_numbers)}")
+    later.start()
+    later.write(topic, b"later")
+    assert later.end(commit=True) == ErrorCode.NONE
+    assert until(lambda: data_of(client.wire, committed(client.wire, topic))) == [b"later"]
+
+
+def test_markers_that_are_refused(client: Client, topic: str) -> None:
+    client.write(topic, b"begun")
+    assert markers(client, topic, producer_epoch=client.epoch - 1) == ErrorCode.INVALID_PRODUCER_EPOCH
+    assert markers(client, topic, partition=9) == ErrorCode.UNKNOWN_TOPIC_OR_PARTITION
+    assert markers(client, "nowhere") == ErrorCode.UNKNOWN_TOPIC_OR_PARTITION
+    assert data_of(client.wire, committed(client.wire, topic)) == []

@@ -44,6 +44,7 @@ from kraft.broker.handlers.offset_for_leader_epoch import OffsetForLeaderEpochHa
 from kraft.broker.handlers.produce import ProduceHandler
 from kraft.broker.handlers.sync_group import SyncGroupHandler
 from kraft.broker.handlers.txn_offset_commit import TxnOffsetCommitHandler
+from kraft.broker.handlers.write_txn_markers import WriteTxnMarkersHandler
 from kraft.broker.producer_ids import ProducerIds
 
 
@@ -77,6 +78,7 @@ def message_handlers(context: BrokerContext, producer_ids: ProducerIds) -> Mappi
         ApiKey.ADD_PARTITIONS_TO_TXN: AddPartitionsToTxnHandler(context),
         ApiKey.ADD_OFFSETS_TO_TXN: AddOffsetsToTxnHandler(context),
         ApiKey.END_TXN: EndTxnHandler(context),
+        ApiKey.WRITE_TXN_MARKERS: WriteTxnMarkersHandler(context),
         ApiKey.TXN_OFFSET_COMMIT: TxnOffsetCommitHandler(context),
         ApiKey.DESCRIBE_CONFIGS: DescribeConfigsHandler(context),
         ApiKey.DESCRIBE_LOG_DIRS: DescribeLogDirsHandler(context),
