@@ -110,7 +110,7 @@ final class Topics {
         QuorumInfo quorum = admin.describeMetadataQuorum().quorumInfo().get();
         Steps.check(quorum.voters().stream().anyMatch(each -> each.replicaId() == quorum.leaderId()), "no voter leads");
         Set<String> features = new TreeSet<>(admin.describeFeatures().featureMetadata().get().finalizedFeatures().keySet());
-        Steps.check(features.contains("metadata.version"), "metadata.version is not finalized");
+        Steps.check(features.containsAll(Set.of("group.version", "transaction.version")), "the features are " + features);
         return nodes.size() + " brokers, " + quorum.voters().size() + " voters, features " + features;
     }
 
