@@ -62,9 +62,8 @@ def describe_cluster(tools: Tools) -> str:
     replication = tools.run("metadata-quorum", "describe", "--replication")
     expect("leaders of the quorum", len(re.findall(r"\sLeader\b", replication)), 1)
     features = tools.run("features", "describe")
-    expect(
-        "metadata.version", bool(re.search(r"metadata\.version.*FinalizedVersionLevel: \S", features)), True
-    )
+    levels = dict(re.findall(r"Feature: (\S+).*FinalizedVersionLevel: (\S+)", features))
+    expect("features", (levels.get("group.version"), levels.get("transaction.version")), ("1", "2"))
     versions = tools.run("broker-api-versions")
     expect(
         "brokers", len(re.findall(r"^\S+ \(id: ", versions, re.MULTILINE)), len(tools.bootstrap.split(","))
