@@ -12,6 +12,7 @@ import contextlib
 import hashlib
 import os
 import shutil
+import signal
 import subprocess
 import tempfile
 import uuid
@@ -204,9 +205,12 @@ def _end(said: bytes) -> str:
 
 
 async def _by_hand(directory: Path) -> None:
+    stopped = asyncio.Event()
     async with running(CACHE, directory) as target:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            asyncio.get_running_loop().add_signal_handler(number, stopped.set)
         print(f"{target.title} serves {target.bootstrap}; its files are in {directory}", flush=True)
-        await asyncio.Event().wait()
+        await stopped.wait()
 
 
 def main() -> None:

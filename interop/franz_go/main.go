@@ -60,11 +60,16 @@ func (w *world) connect(more ...kgo.Opt) *kgo.Client {
 	return client
 }
 
-// topic makes one that no other step uses.
+// topic makes one that no other step uses, and waits until the brokers name its leaders.
 func (w *world) topic(ctx context.Context, what string, partitions int32) (string, error) {
 	name := w.unused(what)
-	_, err := w.admin.CreateTopic(ctx, partitions, int16(w.replication), nil, name)
-	return name, err
+	if _, err := w.admin.CreateTopic(ctx, partitions, int16(w.replication), nil, name); err != nil {
+		return "", err
+	}
+	return name, until(ctx, "the topic's leaders", func() (bool, error) {
+		found, err := w.admin.ListTopics(ctx, name)
+		return err == nil && found.Error() == nil && len(found[name].Partitions) == int(partitions), nil
+	})
 }
 
 // fill writes values v<first>, … by turns to the topic's partitions.
