@@ -6,7 +6,8 @@ Errors of the broker are raised as the library raises them; `Client.code` reads 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -33,6 +34,20 @@ class Row(NamedTuple):
     value: bytes | None
     timestamp: int
     headers: list[tuple[str, bytes]]
+
+
+def every_kind_of_row() -> list[Row]:
+    """Records of every kind that libraries agree to send, with timestamps of the last hour."""
+    keys = [None, b"", b"key", "schlüssel".encode()]
+    values = [b"value", None, b"", b"long" * 5000]
+    headers = [[], [("a", b"1")], [("a", b"1"), ("a", b""), ("ü", b"\x00\xff")]]
+    first = (int(time.time()) - 3600) * 1000
+    combined = [(keys[index % 4], values[index // 4 % 4], headers[index % 3]) for index in range(48)]
+    # The Python clients refuse a record with neither key nor value.
+    return [
+        Row(key, b"" if key is value is None else value, first + 1000 * index, said)
+        for index, (key, value, said) in enumerate(combined)
+    ]
 
 
 class Placed(NamedTuple):
@@ -132,6 +147,8 @@ class Client:
     package: str
     """The module to run as a script."""
     codecs: Sequence[str] = ()
+    rows: Sequence[Row] = every_kind_of_row()
+    """What it sends in `produce` and the like; the walk's own unless the library can not send them all."""
 
     def __init__(self, at: Where) -> None:
         self.at = at
@@ -146,6 +163,14 @@ class Client:
 
     def close(self) -> None:
         """Give back what is held."""
+
+    def own_steps(self) -> Mapping[str, Callable[[], str | None]]:
+        """Steps that this client has to walk in its own way."""
+        return {}
+
+    def ready_topic(self, name: str, partitions: int) -> None:
+        """Make a topic for the other steps."""
+        self.create_topic(name, partitions, self.at.replication_factor, {})
 
     # Records
 

@@ -11,25 +11,10 @@ from interop.shared.telling import Deadline, Unexpected, Unsupported, expect
 PARTITIONS = 3
 
 
-def _rows() -> list[Row]:
-    """Records of every kind that all libraries can send, with timestamps of the last hour."""
-    keys = [None, b"", b"key", "schlüssel".encode()]
-    values = [b"value", b"", b"long" * 5000]
-    headers = [[], [("a", b"1")], [("a", b"1"), ("a", b""), ("ü", b"\x00\xff")]]
-    first = (int(time.time()) - 3600) * 1000
-    return [
-        Row(keys[index % 4], values[index // 4 % 3], first + 1000 * index, headers[index % 3])
-        for index in range(48)
-    ]
-
-
-ROWS = _rows()
-
-
 def make_topic(client: Client, of: str, partitions: int = 1) -> str:
     """A topic that is ready: every partition has a leader."""
     name = client.at.name(of)
-    client.create_topic(name, partitions, client.at.replication_factor, {})
+    client.ready_topic(name, partitions)
     deadline = Deadline()
     while deadline.left(f"leaders of {name}"):
         leaders = client.topics().get(name, ())
@@ -62,8 +47,8 @@ def read_numbers(client: Client, topic: str, count: int, committed: bool) -> lis
 def produce(client: Client) -> None:
     """Records of every kind to three partitions."""
     topic = make_topic(client, "data", PARTITIONS)
-    offsets = client.send(topic, ROWS, PARTITIONS)
-    each = len(ROWS) // PARTITIONS
+    offsets = client.send(topic, client.rows, PARTITIONS)
+    each = len(client.rows) // PARTITIONS
     wanted = [(partition, offset) for partition in range(PARTITIONS) for offset in range(each)]
     expect("offsets", sorted(offsets), wanted)
 
@@ -74,33 +59,33 @@ def produce_compressed(client: Client) -> str:
         raise Unsupported("no compression")
     for codec in client.codecs:
         topic = make_topic(client, codec)
-        client.send(topic, ROWS, codec=codec)
-        found = read(client, topic, {0: 0}, len(ROWS))
-        expect(f"records with {codec}", [each.row for each in found], ROWS)
+        client.send(topic, client.rows, codec=codec)
+        found = read(client, topic, {0: 0}, len(client.rows))
+        expect(f"records with {codec}", [each.row for each in found], client.rows)
     return ", ".join(client.codecs)
 
 
 def idempotent_produce(client: Client) -> None:
     """No gap in the offsets, and nothing twice."""
     topic = make_topic(client, "idempotent")
-    offsets = client.send(topic, ROWS, idempotent=True)
-    expect("offsets", offsets, [(0, offset) for offset in range(len(ROWS))])
-    expect("records", [each.row for each in read(client, topic, {0: 0}, len(ROWS))], ROWS)
+    offsets = client.send(topic, client.rows, idempotent=True)
+    expect("offsets", offsets, [(0, offset) for offset in range(len(client.rows))])
+    expect("records", [each.row for each in read(client, topic, {0: 0}, len(client.rows))], client.rows)
 
 
 def consume(client: Client) -> None:
     """What `produce` wrote."""
     positions = dict.fromkeys(range(PARTITIONS), 0)
-    found = read(client, client.at.name("data"), positions, len(ROWS))
+    found = read(client, client.at.name("data"), positions, len(client.rows))
     for partition in range(PARTITIONS):
         here = [each for each in found if each.partition == partition]
         expect("offsets", [each.offset for each in here], list(range(len(here))))
-        expect("records", [each.row for each in here], ROWS[partition::PARTITIONS])
+        expect("records", [each.row for each in here], client.rows[partition::PARTITIONS])
 
 
 def consume_from_timestamp(client: Client) -> None:
     """From the middle of partition 0."""
-    topic, wanted = client.at.name("data"), ROWS[0::PARTITIONS]
+    topic, wanted = client.at.name("data"), client.rows[0::PARTITIONS]
     middle = len(wanted) // 2
     # Between two records: the later one is the first that is not older.
     offset = client.offset_for_time(topic, wanted[middle].timestamp - 1)

@@ -25,5 +25,6 @@ def main(kind: type[Client]) -> None:
         if said.member:
             groups.poll_until_killed(client, *said.member)
         tell_library(*client.library())
+        own = client.own_steps()
         for step in STEPS:
-            tell(step.__name__, partial(step, client), client.code)
+            tell(step.__name__, own.get(step.__name__, partial(step, client)), client.code)

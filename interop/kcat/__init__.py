@@ -1,0 +1,1 @@
+"""kcat: the command line client of librdkafka, as Debian has it."""
