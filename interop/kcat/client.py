@@ -10,13 +10,13 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from interop.kcat.coordinated import GroupMember, Transactions, offset_at, part
-from interop.kcat.program import SEPARATOR, KcatError, messages, once, settings
+from interop.kcat.coordinated import GroupMember, offset_at, part
+from interop.kcat.program import SEPARATOR, KcatError, Running, messages, once, settings
 from interop.shared.administration import TOPIC, list_offsets
-from interop.shared.client import Client, Member, Membership, Placed, Row, TransactionalProducer
-from interop.shared.data import PARTITIONS, make_topic
+from interop.shared.client import Client, Member, Membership, Placed, Row
+from interop.shared.data import PARTITIONS, make_topic, read_numbers
 from interop.shared.groups import group_of, membership, poll_until
-from interop.shared.telling import Unsupported, expect, refused
+from interop.shared.telling import Deadline, Unsupported, expect, refused
 
 _NOW = 0
 """Stands for the time of sending, which is the only one that kcat knows."""
@@ -76,6 +76,8 @@ class Kcat(Client):
             "static_membership": self._static_membership,
             "transactions_copy": self._transactions_copy,
             "list_offsets": self._list_offsets,
+            "transaction_abort": self._transaction_abort,
+            "read_committed": self._read_committed,
             "describe_topics": self._describe_topics,
         }
 
@@ -137,9 +139,6 @@ class Kcat(Client):
     def join(self, membership: Membership) -> Member:
         return GroupMember(self.at, membership)
 
-    def transactional(self, transactional_id: str) -> TransactionalProducer:
-        return Transactions(self.at, transactional_id)
-
     def _static_membership(self) -> None:
         """As the walk does it; the first record that the returned one reads is the earliest."""
         how = membership(self, "static")
@@ -164,16 +163,29 @@ class Kcat(Client):
     def _transactions_copy(self) -> None:
         raise Unsupported("kcat does not send offsets to a transaction")
 
+    def _transaction_abort(self) -> None:
+        raise Unsupported("kcat sends nothing before its whole input is read, and then it commits")
+
+    def _read_committed(self) -> str:
+        topic = make_topic(self, "open")
+        options = settings(transactional_id=self.at.name("open"))
+        once(self.at.bootstrap, "-P", "-t", part(topic, 0), *options, given="0\n1\n2\n")
+        expect("records", read_numbers(self, topic, 3, committed=True), [0, 1, 2])
+        return "of a whole transaction; kcat can not hold one open"
+
     def _fenced_producer(self) -> None:
-        topic, name = make_topic(self, "fenced"), self.at.name("fenced")
-        first, second = Transactions(self.at, name), Transactions(self.at, name)
+        words = ["-P", "-t", part(make_topic(self, "fenced"), 0)]
+        words += settings(transactional_id=self.at.name("fenced"))
+        first = Running(self.at.bootstrap, *words)
         try:
-            first.send(topic, [1])
-            second.send(topic, [2])
-            first.commit()
+            deadline = Deadline()
+            while not first.complaints and deadline.left("the first producer to begin"):
+                time.sleep(0.02)
+            once(self.at.bootstrap, *words, given="second\n")
+            first.give(["first"])
+            first.end_of_input()
         finally:
-            first.close()
-            second.close()
+            first.kill()
         raise refused("the first producer's commit")
 
     # Administration

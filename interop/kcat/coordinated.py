@@ -1,14 +1,13 @@
-"""Members of groups, and transactional producers, each a kcat that runs for a while."""
+"""Members of groups, each a kcat that runs for a while."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
 
 from interop.kcat.program import Running, messages, once, rebalances, settings
-from interop.shared.client import Member, Membership, TransactionalProducer, Where
+from interop.shared.client import Member, Membership, Where
 from interop.shared.groups import PARTITIONS
-from interop.shared.telling import Deadline, Unsupported
+from interop.shared.telling import Unsupported
 
 
 def part(topic: str, partition: int) -> str:
@@ -58,45 +57,6 @@ class GroupMember(Member):
 
     def close(self) -> None:
         self._kcat.terminate()
-
-
-class Transactions(TransactionalProducer):
-    """Each transaction is a kcat of its own; it commits at the end of its input, and aborts at Ctrl-C."""
-
-    def __init__(self, at: Where, transactional_id: str) -> None:
-        self._bootstrap = at.bootstrap
-        self._id = transactional_id
-        self._kcat: Running | None = None
-
-    def send(self, topic: str, numbers: Sequence[int]) -> None:
-        topic = part(topic, 0)
-        if self._kcat is None:
-            self._kcat = Running(self._bootstrap, "-P", "-t", topic, "-X", f"transactional.id={self._id}")
-        wanted = end_offset(self._bootstrap, topic) + len(numbers)
-        self._kcat.give([str(number) for number in numbers])
-        deadline = Deadline()
-        while end_offset(self._bootstrap, topic) < wanted and deadline.left("the records to be stored"):
-            pass
-
-    def begin(self) -> None:
-        self._kcat = None
-
-    def commit(self) -> None:
-        assert self._kcat is not None
-        self._kcat.end_of_input()
-
-    def abort(self) -> None:
-        assert self._kcat is not None
-        self._kcat.interrupt()
-
-    def close(self) -> None:
-        if self._kcat is not None:
-            self._kcat.kill()
-
-
-def end_offset(bootstrap: str, topic: str) -> int:
-    """The offset after the last record of the only partition."""
-    return offset_at(bootstrap, topic, -1)
 
 
 def offset_at(bootstrap: str, topic: str, when: int) -> int:

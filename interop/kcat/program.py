@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import signal
 import subprocess
 import threading
 from functools import partial
@@ -91,11 +90,6 @@ class Running:
         assert self._process.stdin is not None
         self._process.stdin.close()
         self._wait()
-
-    def interrupt(self) -> None:
-        """Ctrl-C, and wait."""
-        self._process.send_signal(signal.SIGINT)
-        self._wait(expect_success=False)
 
     def terminate(self) -> None:
         """Ask it to end, and wait. Twice is once."""
