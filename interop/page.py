@@ -61,11 +61,18 @@ def _versions(names: Sequence[str], ours: Recording, clients: Mapping[str, Clien
 
 def _matrix(names: Sequence[str], ours: Recording) -> str:
     rows = []
-    for step in EXPECTED:
-        cells = [ours.clients[name].outcomes.get(step, MISSING) for name in names]
-        rows.append((f"`{step}`", *(_SIGNS.get(cell, f"`{cell}`") for cell in cells)))
+    for step, usual in EXPECTED.items():
+        cells = [_sign(step, ours.clients[name].outcomes.get(step, MISSING)) for name in names]
+        rows.append((f"`{step}`", "" if usual == OK else f"`{usual}`", *cells))
     numbers = [str(index + 1) for index in range(len(names))]
-    return "\n## Steps\n\n" + _markdown(("step", *numbers), rows)
+    return "\n## Steps\n\n" + _markdown(("step", "comes to", *numbers), rows)
+
+
+def _sign(step: str, outcome: str) -> str:
+    """A tick for what the step usually comes to; else a sign, or the error's name."""
+    return (
+        _SIGNS[OK] if outcome == EXPECTED[step] else "ok" if outcome == OK else _SIGNS.get(outcome, outcome)
+    )
 
 
 def _notes(names: Sequence[str], ours: Recording) -> str:
@@ -114,15 +121,17 @@ def run_table(title: str, reports: Sequence[Report], bad: set[tuple[str, str]]) 
     """Clients by steps for the terminal; `bad` has the (client, step) that fail the run."""
     table = Table(title=title)
     table.add_column("step", no_wrap=True)
-    for report in reports:
-        table.add_column(f"{report.client}\n{report.version}", overflow="fold")
-    for step in EXPECTED:
+    table.add_column("comes to", no_wrap=True)
+    for number, report in enumerate(reports, start=1):
+        table.add_column(str(number), overflow="fold")
+        table.caption = f"{table.caption or ''}{number} {report.client} {report.version}\n"
+    for step, usual in EXPECTED.items():
         cells = []
         for report in reports:
             outcome = report.outcome(step).outcome
             style = (
                 "bold red" if (report.client, step) in bad else "dim" if outcome == UNSUPPORTED else "green"
             )
-            cells.append(Text(_SIGNS.get(outcome, outcome), style=style))
-        table.add_row(step, *cells)
+            cells.append(Text(_sign(step, outcome), style=style))
+        table.add_row(step, "" if usual == OK else usual, *cells)
     return table
