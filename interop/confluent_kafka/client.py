@@ -8,6 +8,7 @@ from typing import Any
 import confluent_kafka
 from confluent_kafka import (
     TIMESTAMP_CREATE_TIME,
+    ElectionType,
     IsolationLevel,
     KafkaException,
     Message,
@@ -15,9 +16,6 @@ from confluent_kafka import (
     TopicCollection,
     TopicPartition,
 )
-
-# The package keeps this enumeration to itself, though elect_leaders needs it.
-from confluent_kafka._model import ElectionType
 from confluent_kafka.admin import (
     AclBindingFilter,
     AclOperation,

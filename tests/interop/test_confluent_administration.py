@@ -23,6 +23,8 @@ from confluent_kafka.admin import (
 
 TIMEOUT = 20.0
 
+pytestmark = pytest.mark.xdist_group("interop")
+
 
 @pytest.fixture
 def admin(bootstrap: str) -> AdminClient:
