@@ -123,7 +123,7 @@ def run_table(title: str, reports: Sequence[Report], bad: set[tuple[str, str]]) 
     table.add_column("step", no_wrap=True)
     table.add_column("comes to", no_wrap=True)
     for number, report in enumerate(reports, start=1):
-        table.add_column(str(number), overflow="fold")
+        table.add_column(str(number), overflow="fold", min_width=2)
         table.caption = f"{table.caption or ''}{number} {report.client} {report.version}\n"
     for step, usual in EXPECTED.items():
         cells = []

@@ -40,7 +40,8 @@ class GroupMember(Member):
         return {each.partition for each in self.consumer.assignment()}
 
     def poll(self) -> None:
-        for records in self.consumer.poll(timeout_ms=50).values():
+        # While it joins, a short poll breaks off what a longer one finishes.
+        for records in self.consumer.poll(timeout_ms=50 if self.partitions else 500).values():
             self.values += [int(record.value) for record in records]
 
     def commit(self, offset: int) -> None:

@@ -63,17 +63,20 @@ const isolation = (committed) =>
 async function read (topic, positions, count, committed) {
   const consumer = new Consumer({ ...shared, groupId: named(`reader-${groups++}`), maxWaitTime: 100 })
   const found = []
+  let failure
   try {
     const partitions = (await admin.metadata({ topics: [topic] })).topics.get(topic).partitionsCount
     const offsets = Array.from({ length: partitions }, (_, partition) =>
       ({ topic, partition, offset: BigInt(positions[partition] ?? 0) }))
     const isolationLevel = isolation(committed)
     const stream = await consumer.consume({ topics: [topic], mode: 'manual', offsets, autocommit: false, isolationLevel })
+    stream.on('error', (error) => { failure ??= error })
     stream.on('data', (message) => {
       const { partition } = message
       if (partition in positions) found.push({ partition, offset: Number(message.offset), row: toRow(message) })
     })
-    await until(() => found.length >= count, `${count} records of ${topic}`)
+    await until(() => failure !== undefined || found.length >= count, `${count} records of ${topic}`)
+    if (failure !== undefined) throw failure
     await sleep(count === 0 ? 500 : 200)
   } finally {
     await consumer.close(true)
@@ -95,6 +98,7 @@ class Member {
   messages = []
   history = []
   rebalances = 0
+  failure
   consumer
   #topic
 
@@ -104,11 +108,12 @@ class Member {
     member.consumer = new Consumer({ ...shared, groupId: how.group, maxWaitTime: 100, ...groupOptions(how) })
     member.consumer.on('consumer:group:join', () => {
       member.rebalances += 1
-      member.history.push(member.partitions())
+      member.history.push((member.consumer.assignments ?? []).flatMap((each) => each.partitions))
     })
     const stream = await member.consumer.consume({
       topics: [how.topic], mode: 'committed', fallbackMode: 'earliest', autocommit: false,
     })
+    stream.on('error', (error) => { member.failure ??= error })
     stream.on('data', (message) => {
       member.messages.push(message)
       member.values.push(Number(message.value.toString()))
@@ -117,6 +122,7 @@ class Member {
   }
 
   partitions () {
+    if (this.failure !== undefined) throw this.failure
     return (this.consumer.assignments ?? []).flatMap((each) => each.partitions)
   }
 
