@@ -40,6 +40,11 @@ TIMEOUT = 60.0
 SCRIPT = Path(__file__).with_name("copying_process.py")
 
 
+def tell(*what: object) -> None:
+    """For whoever reads why the test failed."""
+    print(f"{time.monotonic():.2f}", *what)
+
+
 class Copying:
     """The copiers: started again whenever they end early, and allowed so many records at a time."""
 
@@ -70,6 +75,7 @@ class Copying:
         self._processes[name] = process
         assert process.stdout is not None
         async for line in process.stdout:
+            tell(name, line.decode().strip())
             word, _, rest = line.decode().strip().partition(" ")
             if word == "ready":
                 self._waiting.add(name)
@@ -242,11 +248,13 @@ async def test_a_copy_in_transactions_survives_kills_exactly_once(world: Any) ->
                 hurt = await victim(world, source, target, rng)
                 copying.begin_another()
                 killed.append(hurt)
+                tell("kill", hurt)
                 if isinstance(hurt, str):
                     copying.kill(hurt)
                 else:
                     await world.faults.kill(hurt)
                     await world.faults.restart(hurt)
+                    tell("restarted", hurt)
             await copying.finish()
     finally:
         await copying.close()

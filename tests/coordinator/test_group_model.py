@@ -15,6 +15,7 @@ from hypothesis.stateful import (
     RuleBasedStateMachine,
     initialize,
     invariant,
+    multiple,
     precondition,
     rule,
     run_state_machine_as_test,
@@ -50,15 +51,31 @@ class GroupModel(RuleBasedStateMachine):
         found: ClassicGroup | None = self.world.shard.classic.groups.get("g")
         return found
 
+    def supported_by_all(self) -> set[str] | None:
+        """The assignors that every member has, None without members. After the coordinator has moved it
+        knows of each member the one that was chosen, as that is what is written."""
+        group = self.group()
+        members = list(group.members.values()) if group else []
+        sets = [{each.name for each in member.protocols} for member in members]
+        return set.intersection(*sets) if sets else None
+
     @rule(target=members, protocols=PROTOCOLS)
-    def appear(self, protocols: dict[str, bytes]) -> str:
+    def appear(self, protocols: dict[str, bytes]) -> Any:
+        supported = self.supported_by_all()
         reply = self.world.join(protocols=protocols).reply
+        if supported is not None and supported.isdisjoint(protocols):
+            assert reply is ErrorCode.INCONSISTENT_GROUP_PROTOCOL
+            return multiple()
         assert reply.error is ErrorCode.MEMBER_ID_REQUIRED
         return str(reply.member_id)
 
     @rule(target=members, instance=st.sampled_from(["one", "two"]), protocols=PROTOCOLS, skips=st.booleans())
-    def appear_static(self, instance: str, protocols: dict[str, bytes], skips: bool) -> str:
-        self.world.join(instance_id=instance, protocols=protocols, skips_assignment=skips)
+    def appear_static(self, instance: str, protocols: dict[str, bytes], skips: bool) -> Any:
+        supported = self.supported_by_all()
+        waiting = self.world.join(instance_id=instance, protocols=protocols, skips_assignment=skips)
+        if supported is not None and supported.isdisjoint(protocols):
+            assert waiting.reply is ErrorCode.INCONSISTENT_GROUP_PROTOCOL
+            return multiple()
         group = self.group()
         assert group is not None
         return group.static[instance]
