@@ -16,17 +16,11 @@ from functools import partial
 
 from kraft.transport.client import Peer
 from kraft.transport.errors import PeerTimeout, PeerUnavailable
-from metadata.image import BrokerImage, MetadataImage
+from metadata.image import MetadataImage
 
 PING = "broker.ping"
 PING_TIMEOUT = 0.1
 """Seconds; who has a link but does not answer in this time is slow, or paused, and not suspected for it."""
-
-LISTED_AFTERWARDS = 10.0
-"""Seconds that clients are still told of a broker that is gone, about as long as Kafka takes to notice.
-
-librdkafka (2.10 and later) destroys what it has of a broker that is not listed any more; if a transaction
-had its consumer group's coordinator there, `send_offsets_to_transaction` never returns."""
 
 MakePeer = Callable[[int, tuple[str, int], Callable[[], None], Callable[[], None]], Peer]
 """(node id, address, called when the link is up, called when it is down) -> a link, not started."""
@@ -45,8 +39,6 @@ class Neighbours:
         self._monotonic = monotonic
         self._peers: dict[int, Peer] = {}
         self._lost_at: dict[int, float] = {}
-        self._active: frozenset[int] = frozenset()
-        self._left_at: dict[int, float] = {}
 
     def peer(self, broker_id: int) -> Peer | None:
         """The link to a broker, if it is registered."""
@@ -54,9 +46,6 @@ class Neighbours:
 
     def meet(self, image: MetadataImage) -> None:
         """Follow who is registered, and where."""
-        active = frozenset(broker.broker_id for broker in image.active_brokers())
-        self._left_at.update(dict.fromkeys(self._active - active, self._monotonic()))
-        self._active = active
         for broker_id, broker in image.brokers.items():
             if broker_id == self._local_id:
                 continue
@@ -70,16 +59,6 @@ class Neighbours:
                 peer.start()
             else:
                 peer.address = address
-
-    def listed(self, image: MetadataImage) -> list[BrokerImage]:
-        """The brokers that clients are told of, by ascending id: those that serve, and for a while those that
-        did a moment ago."""
-        since = self._monotonic() - LISTED_AFTERWARDS
-        return [
-            image.brokers[broker_id]
-            for broker_id in sorted(image.brokers)
-            if image.brokers[broker_id].active or self._left_at.get(broker_id, since) > since
-        ]
 
     def _lost(self, broker_id: int) -> None:
         self._lost_at[broker_id] = self._monotonic()

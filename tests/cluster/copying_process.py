@@ -4,12 +4,16 @@
 for a line; after it, "copied N". When the group has committed as many offsets as there are RECORDS it ends
 with status 0. Whatever goes wrong it ends at once with status 3: the next process begins where this one's
 last transaction was committed, which is the point of it.
+
+librdkafka 2.16 may hang in `send_offsets_to_transaction` when the group's coordinator dies in that moment; a
+transaction that takes longer than STUCK_AFTER is such a case, and ends the process as well.
 """
 
 from __future__ import annotations
 
 import os
 import sys
+import threading
 from typing import Any
 
 from confluent_kafka import Consumer, KafkaException, Message, Producer, TopicPartition
@@ -17,6 +21,7 @@ from confluent_kafka import Consumer, KafkaException, Message, Producer, TopicPa
 BATCH = 750
 PATIENCE = 30.0
 TRANSACTION_TIMEOUT_MS = 10_000
+STUCK_AFTER = 6.0
 PARTITIONS = 3
 
 
@@ -59,7 +64,10 @@ class Copier:
             if self._read:
                 say("ready")
                 sys.stdin.readline()
+                watchdog = threading.Timer(STUCK_AFTER, give_up, ["stuck"])
+                watchdog.start()
                 self._copy()
+                watchdog.cancel()
             elif self._committed() >= records:
                 return
 
@@ -98,6 +106,12 @@ class Copier:
         return sum(max(found.offset, 0) for found in self._consumer.committed(every, PATIENCE))
 
 
+def give_up(reason: object) -> None:
+    """End at once."""
+    say(f"failed {reason}")
+    os._exit(3)
+
+
 def say(line: str) -> None:
     """Tell the test."""
     print(line, flush=True)
@@ -108,6 +122,5 @@ if __name__ == "__main__":
     try:
         Copier(*names).run(int(count))
     except KafkaException as failure:
-        say(f"failed {failure}")
-        os._exit(3)
+        give_up(failure)
     os._exit(0)

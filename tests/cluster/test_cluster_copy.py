@@ -36,7 +36,7 @@ COPIERS = ("one", "two")
 SEED = 20_261_122
 TRANSACTION_TIMEOUT = 10.0
 """Seconds; the copiers'."""
-TIMEOUT = 60.0
+TIMEOUT = 120.0
 SCRIPT = Path(__file__).with_name("copying_process.py")
 
 
