@@ -124,7 +124,8 @@ class KafkaPython:
         self.seen: list[str] = []
 
     def poll(self) -> None:
-        for records in self.consumer.poll(timeout_ms=20).values():
+        # It joins within a poll, and begins anew in the next one if the first was too short.
+        for records in self.consumer.poll(timeout_ms=500).values():
             self.seen += [record.value.decode() for record in records]
 
     def owned(self) -> set[int]:
