@@ -241,3 +241,6 @@ class _DiskOf:
     def run(self, work: Callable[[], None], done: Callable[[Any], None]) -> None:
         """See `DiskWorker`."""
         self._node.disk.run(work, lambda error: self._node.do(partial(done, error)))
+
+    def close(self) -> None:
+        """See `DiskWorker`. What was given dies with the process."""

@@ -24,6 +24,7 @@ from kraft.controller.quorum_member import QuorumMember, QuorumPlace
 from kraft.events import Events, configure_logging
 from kraft.formatting import FormatError, claim_directories, directories_of, locked_directories
 from kraft.quorum.config import QuorumConfig
+from kraft.quorum.disk import ThreadDiskWorker
 from kraft.readiness import NodeAddresses, announce_ready
 from kraft.status import add_status_routes
 from kraft.transport.client import Peer, PeerOptions
@@ -88,7 +89,7 @@ class Node:
             broker = self._broker(stack) if config.is_broker else None
             for role in (member, broker):
                 if role is not None:
-                    role.register(server)
+                    role.register(server.handlers)
             add_status_routes(server.app, config.node_id, self._cluster_id, member, broker)
             reached = await self._listen(server, broker)
             addresses = self._addresses(reached)
@@ -187,6 +188,7 @@ class Node:
             ),
             voters,
             config.metadata_dir,
+            ThreadDiskWorker(),
         )
         controller = ControllerConfig.from_settings(self._cluster_id, config.static)
         return QuorumMember(place, controller, self._storage, self._clock, self._rng, self._peer, self._fail)

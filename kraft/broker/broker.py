@@ -36,8 +36,8 @@ from kraft.broker.transaction_coordination import Transactions, TransactionWorld
 from kraft.clock import Clock
 from kraft.events import Events
 from kraft.transport.client import Peer
+from kraft.transport.handlers import Handlers
 from kraft.transport.messages import Reply
-from kraft.transport.server import NodeServer
 from metadata.controller.commands import RegisterBroker
 from metadata.delta import MetadataDelta
 from metadata.image import MetadataImage
@@ -112,7 +112,9 @@ class Broker:
             Outbox(self._outbox_filled, directories.log_was_cut),
             self._fetcher_changed,
         )
-        self.groups = group_coordinator(configuration, clock, self.replicas, self.metadata, on_failure)
+        self.groups = group_coordinator(
+            configuration, clock, self.replicas, self.metadata, on_failure, identity.incarnation
+        )
         self._producer_ids = ProducerIds(identity.node_id, self.controller)
         self.transactions = Transactions(self._transaction_world())
         self._build(controllers)
@@ -231,12 +233,12 @@ class Broker:
             self._on_failure,
         )
 
-    def register(self, server: NodeServer) -> None:
+    def register(self, handlers: Handlers) -> None:
         """Add what this broker answers to other brokers."""
-        server.handle(FETCH, self._fetch_server.fetch)
-        server.handle_notify(NUDGE, self._fetch_server.nudge)
-        self.transactions.register(server)
-        server.handle(PING, lambda _link, _value: Reply(None))
+        handlers.handle(FETCH, self._fetch_server.fetch)
+        handlers.handle_notify(NUDGE, self._fetch_server.nudge)
+        self.transactions.register(handlers)
+        handlers.handle(PING, lambda _link, _value: Reply(None))
 
     @property
     def serving(self) -> bool:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Callable
+from itertools import count
+from uuid import UUID, uuid5
 
 from kraft.broker.configuration import BrokerConfiguration
 from kraft.broker.metadata_cache import MetadataCache
@@ -23,15 +24,25 @@ def group_coordinator(
     replicas: Replicas,
     metadata: MetadataCache,
     on_failure: Callable[[BaseException], None],
+    incarnation: UUID,
 ) -> GroupCoordinator:
-    """The coordinator of the groups whose partitions this broker leads."""
+    """The coordinator of the groups whose partitions this broker leads.
+
+    Members' ids follow from the incarnation of this process, so that they never come twice.
+    """
+    numbers = count()
 
     def partition_count() -> int:
         topic = metadata.image.topics.get(CONSUMER_OFFSETS)
         return 0 if topic is None else len(topic.partitions)
 
     world = RuntimeWorld(clock, lambda: led_partitions(replicas, CONSUMER_OFFSETS), on_failure)
-    return GroupCoordinator(group_config(configuration), world, partition_count, lambda: str(uuid.uuid4()))
+    return GroupCoordinator(
+        group_config(configuration),
+        world,
+        partition_count,
+        lambda: str(uuid5(incarnation, str(next(numbers)))),
+    )
 
 
 def led_partitions(replicas: Replicas, topic: str) -> list[Partition]:

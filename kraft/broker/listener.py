@@ -122,7 +122,7 @@ class Listeners:
             await asyncio.sleep(0)  # or whoever comes again and again has the loop for itself
             return
         self._open[address] += 1
-        connection = Connection(listener, self._dispatch, self._limits, self.connections)
+        connection = self.connection(listener)
         connection.when_lost = lambda: self._left(address)
         try:
             await asyncio.get_running_loop().connect_accepted_socket(lambda: connection, accepted)
@@ -130,6 +130,10 @@ class Listeners:
             accepted.close()
             self._left(address)
             raise
+
+    def connection(self, listener: str) -> Connection:
+        """A protocol for one more client that came by this listener."""
+        return Connection(listener, self._dispatch, self._limits, self.connections)
 
     def _left(self, address: str) -> None:
         self._open[address] -= 1

@@ -19,7 +19,7 @@ from kraft.coordinator.transaction.coordinator import TOPIC, TransactionCoordina
 from kraft.coordinator.transaction.marker_queue import NO_LEADER
 from kraft.coordinator.transaction.offsets import TransactionalOffsets
 from kraft.coordinator.transaction.states import TopicPartition
-from kraft.transport.server import NodeServer
+from kraft.transport.handlers import Handlers
 from replication.replicas import Replicas
 
 
@@ -57,10 +57,10 @@ class Transactions:
             world.node_id, self.coordinator, world.neighbours, world.replicas, self._leader_of
         )
 
-    def register(self, server: NodeServer) -> None:
+    def register(self, handlers: Handlers) -> None:
         """Add what this broker answers to other brokers."""
-        server.handle(WRITE_MARKERS, self.markers.handle)
-        server.handle(VERIFY, self.verification.handle)
+        handlers.handle(WRITE_MARKERS, self.markers.handle)
+        handlers.handle(VERIFY, self.verification.handle)
 
     def _partition_count(self) -> int:
         topic = self._metadata.image.topics.get(TOPIC)

@@ -13,9 +13,9 @@ from typing import Any
 
 from kafkawire.errors import ErrorCode, KafkaError
 from kraft.controller.service import ControllerService
+from kraft.transport.handlers import Handlers
 from kraft.transport.link import Link
 from kraft.transport.messages import Reply
-from kraft.transport.server import NodeServer
 from metadata.calls import COMMAND_PREFIX, DESCRIBE_QUORUM, METADATA_FEED, QuorumDescription
 from metadata.controller.commands import (
     COMMANDS,
@@ -41,12 +41,12 @@ class ControllerEndpoints:
         self._was_active = False
         self._changed = asyncio.Event()
 
-    def register(self, server: NodeServer) -> None:
-        """Add the handlers to `server`."""
+    def register(self, handlers: Handlers) -> None:
+        """Add to `handlers`."""
         for spec in COMMANDS.values():
-            server.handle(COMMAND_PREFIX + spec.name, self._command_handler(spec))
-        server.handle(DESCRIBE_QUORUM, self._quorum)
-        server.handle_stream(METADATA_FEED, self._feed)
+            handlers.handle(COMMAND_PREFIX + spec.name, self._command_handler(spec))
+        handlers.handle(DESCRIBE_QUORUM, self._quorum)
+        handlers.handle_stream(METADATA_FEED, self._feed)
 
     # -- commands ---------------------------------------------------------------------------------
 

@@ -12,8 +12,8 @@ from typing import Any
 
 from kraft.quorum.links import Message
 from kraft.transport.client import Peer
+from kraft.transport.handlers import Handlers
 from kraft.transport.link import Link
-from kraft.transport.server import NodeServer
 
 RAFT = "raft.message"
 
@@ -37,9 +37,9 @@ class TransportLinks:
         self.peers: dict[int, Peer] = {}
         self._incoming: dict[int, Link] = {}
 
-    def register(self, server: NodeServer) -> None:
+    def register(self, handlers: Handlers) -> None:
         """Take what other voters send."""
-        server.handle_notify(RAFT, self._received)
+        handlers.handle_notify(RAFT, self._received)
 
     def opened(self, peer_id: int) -> None:
         """Our link to a peer stands."""

@@ -15,11 +15,11 @@ from kraft.controller.endpoints import ControllerEndpoints
 from kraft.controller.quorum_links import TransportLinks
 from kraft.controller.service import ControllerService
 from kraft.quorum.config import QuorumConfig
-from kraft.quorum.disk import ThreadDiskWorker
+from kraft.quorum.disk import DiskWorker
 from kraft.quorum.driver import QuorumDriver
 from kraft.quorum.stored import QuorumStore
 from kraft.transport.client import Peer
-from kraft.transport.server import NodeServer
+from kraft.transport.handlers import Handlers
 from logstore.storage import Storage
 from metadata.calls import QuorumDescription, QuorumReplica
 from metadata.controller.decision import ControllerConfig
@@ -30,11 +30,13 @@ MakePeer = Callable[[int, tuple[str, int], Callable[[], None], Callable[[], None
 
 @dataclass(frozen=True, slots=True)
 class QuorumPlace:
-    """Where this voter stands. `voters` are the addresses of all, this one's among them."""
+    """Where this voter stands. `voters` are the addresses of all, this one's among them; `disk` writes to
+    `directory`, and is closed with the voter."""
 
     quorum: QuorumConfig
     voters: Mapping[int, tuple[str, int]]
     directory: str
+    disk: DiskWorker
 
 
 class QuorumMember:
@@ -53,13 +55,12 @@ class QuorumMember:
         self._place = place
         self._clock = clock
         self._links = TransportLinks()
-        self._disk = ThreadDiskWorker()
         self._store = QuorumStore.open(
             storage, place.directory, max_entry_bytes=place.quorum.max_entry_bytes, now_ms=clock.wall_ms()
         )
         self.service = ControllerService(controller, clock, rng)
         self.driver = QuorumDriver(
-            place.quorum, self._store, self.service, self._links, self._disk, clock.monotonic, rng
+            place.quorum, self._store, self.service, self._links, place.disk, clock.monotonic, rng
         )
         self.driver.on_failure = on_failure
         self.driver.on_reschedule = self._reschedule
@@ -75,10 +76,10 @@ class QuorumMember:
                 lambda peer_id=peer_id: self._links.closed(peer_id),  # type: ignore[misc]
             )
 
-    def register(self, server: NodeServer) -> None:
+    def register(self, handlers: Handlers) -> None:
         """Add what this controller answers."""
-        self._links.register(server)
-        self.endpoints.register(server)
+        self._links.register(handlers)
+        self.endpoints.register(handlers)
 
     async def run(self) -> None:
         """Vote, and lead when elected, until cancelled."""
@@ -95,7 +96,7 @@ class QuorumMember:
         """Close the links and the journal. Call it after `run` has been cancelled."""
         for peer in self._links.peers.values():
             await peer.close()
-        await asyncio.to_thread(self._disk.close)
+        await asyncio.to_thread(self._place.disk.close)
         self._store.close()
 
     async def hand_over(self) -> None:

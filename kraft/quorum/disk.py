@@ -22,6 +22,9 @@ class DiskWorker(Protocol):
         raised.
         """
 
+    def close(self) -> None:
+        """Wait for what has begun; what has not is dropped."""
+
 
 class ThreadDiskWorker:
     """A thread per disk. Must be created on the event loop that `done` is to be called on."""
@@ -49,7 +52,7 @@ class ThreadDiskWorker:
         self._loop.call_soon_threadsafe(report)
 
     def close(self) -> None:
-        """Wait for what has begun; what has not is dropped."""
+        """See `DiskWorker`."""
         self._thread.shutdown(wait=True, cancel_futures=True)
 
 

@@ -45,6 +45,26 @@ class Handlers:
         if method in self.calls or method in self.streams or method in self.notifications:
             raise ValueError(f"{method!r} has a handler already")
 
+    def handle(self, method: str, handler: CallHandler) -> None:
+        """Answer `Peer.call`. A handler that returns a Reply is answered without a task; one that returns a
+        future or a coroutine is answered when that is done, and it is cancelled when the caller gives up
+        or the link closes.
+        """
+        self.check_name(method)
+        self.calls[method] = handler
+
+    def handle_stream(self, method: str, handler: StreamHandler) -> None:
+        """Answer `Peer.stream`: items are asked for as the consumer takes them, until the iterator or the
+        link ends.
+        """
+        self.check_name(method)
+        self.streams[method] = handler
+
+    def handle_notify(self, method: str, handler: NotifyHandler) -> None:
+        """Take `Peer.notify`, in the order in which the peer sent it among its calls."""
+        self.check_name(method)
+        self.notifications[method] = handler
+
     def begin(self, link: Link, method: Any, value: Any) -> Outcome | asyncio.Future[Reply]:
         """Call the handler of a call: what it answers at once, or the future that will have it."""
         handler = self.calls.get(method)

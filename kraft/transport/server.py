@@ -19,7 +19,7 @@ from kraft.events import Events
 from kraft.transport import bulk, handshake
 from kraft.transport.conversation import Conversation
 from kraft.transport.errors import AuthenticationError, ProtocolError
-from kraft.transport.handlers import CallHandler, Handlers, NotifyHandler, Outcome, StreamHandler
+from kraft.transport.handlers import Handlers, Outcome
 from kraft.transport.handshake import Gatekeeper, Identity
 from kraft.transport.limits import DEFAULT_LIMITS, Limits
 from kraft.transport.link import Link
@@ -50,7 +50,7 @@ class AuthenticationFailures:
 
 
 class NodeServer:
-    """Serves other nodes. Register handlers, add routes to `app` if there are more, then `start`.
+    """Serves other nodes. Register `handlers`, add routes to `app` if there are more, then `start`.
 
     `on_fatal` is told of every exception in a handler, a route or a callback of `Link.on_close` that is
     neither the peer's doing nor the world's, and is expected to stop the node. A peer may have several links
@@ -70,7 +70,7 @@ class NodeServer:
         self._limits = limits
         self._clock = SystemClock()
         self._gatekeeper = Gatekeeper(Identity(node_id, cluster_id), secret, limits)
-        self._handlers = Handlers(limits, on_fatal or _tell_loop)
+        self.handlers = Handlers(limits, on_fatal or _tell_loop)
         self._ssl_context = ssl_context
         self._links: dict[bytes, Link] = {}
         self._silent: set[asyncio.BaseProtocol] = set()
@@ -88,26 +88,6 @@ class NodeServer:
     def links(self) -> tuple[Link, ...]:
         """The links that are open, oldest first."""
         return tuple(self._links.values())
-
-    def handle(self, method: str, handler: CallHandler) -> None:
-        """Answer `Peer.call`. A handler that returns a Reply is answered without a task; one that returns a
-        future or a coroutine is answered when that is done, and it is cancelled when the caller gives up
-        or the link closes.
-        """
-        self._handlers.check_name(method)
-        self._handlers.calls[method] = handler
-
-    def handle_stream(self, method: str, handler: StreamHandler) -> None:
-        """Answer `Peer.stream`: items are asked for as the consumer takes them, until the iterator or the
-        link ends.
-        """
-        self._handlers.check_name(method)
-        self._handlers.streams[method] = handler
-
-    def handle_notify(self, method: str, handler: NotifyHandler) -> None:
-        """Take `Peer.notify`, in the order in which the peer sent it among its calls."""
-        self._handlers.check_name(method)
-        self._handlers.notifications[method] = handler
 
     async def start(self, host: str, port: int) -> int:
         """Listen; the port that was bound, which is another one if `port` is 0. OSError when it cannot be
@@ -172,7 +152,7 @@ class NodeServer:
             except (web.HTTPException, ConnectionError):
                 raise
             except Exception as error:
-                self._handlers.on_fatal(error)
+                self.handlers.on_fatal(error)
                 raise
             response.force_close()
             return response
@@ -219,7 +199,7 @@ class NodeServer:
         outbox = Outbox(socket.send_bytes, self._limits.outgoing_bytes, abort)
         self._links[session.id] = link
         try:
-            await self._converse(socket, Conversation(link, self._handlers, outbox))
+            await self._converse(socket, Conversation(link, self.handlers, outbox))
         except ProtocolError as error:
             self.failures.add(error, request.remote)
         finally:
@@ -249,7 +229,7 @@ class NodeServer:
         outcome = await self._outcome(link, request.match_info["method"], decode_value(body))
         if link.closed:
             return web.Response(status=401, text="the session has ended")
-        header, payload = self._handlers.render_header(outcome)
+        header, payload = self.handlers.render_header(outcome)
         size = len(header) + sum(len(part) if isinstance(part, bytes) else part.size for part in payload)
         signature = handshake.reply_proof(link.session.key, counter, header).hex()
         response = web.StreamResponse(
@@ -268,11 +248,11 @@ class NodeServer:
         return response
 
     async def _outcome(self, link: Link, method: str, value: object) -> Outcome:
-        outcome = self._handlers.begin(link, method, value)
+        outcome = self.handlers.begin(link, method, value)
         if isinstance(outcome, asyncio.Future):
             link.own(outcome)
             await asyncio.wait((outcome,))
-            settled: Reply | KafkaError = self._handlers.settled(outcome)
+            settled: Reply | KafkaError = self.handlers.settled(outcome)
             return settled
         return outcome
 

@@ -59,7 +59,7 @@ async def test_slices_of_files_and_memory_arrive_in_order(
         Slice(file, 5, 1),
         Slice(file, 7, 70_000),
     ]
-    server.handle("fetch", lambda link, value: Reply({"epoch": 4}, parts))
+    server.handlers.handle("fetch", lambda link, value: Reply({"epoch": 4}, parts))
     peer = await loopback.connect(await server.start("127.0.0.1", 0))
     answer = await peer.call("fetch", None, timeout=10, bulk=bulk)
     assert answer.value == {"epoch": 4}
@@ -75,7 +75,7 @@ def test_both_event_loops_send_files_and_memory(loopback_class: Any, tmp_path: P
     async def fetch() -> None:
         loopback = loopback_class()
         server = loopback.server()
-        server.handle("fetch", lambda link, value: Reply(None, parts))
+        server.handlers.handle("fetch", lambda link, value: Reply(None, parts))
         peer = await loopback.connect(await server.start("127.0.0.1", 0))
         for bulk in (False, True):
             answer = await peer.call("fetch", None, timeout=10, bulk=bulk)
@@ -95,7 +95,7 @@ async def test_bulk_calls_run_side_by_side_and_their_connections_are_used_again(
     async def note(request: Any, response: Any) -> None:
         connections.add(request.transport.get_extra_info("peername"))
 
-    server.handle("fetch", lambda link, size: Reply(size, [Slice(file, size, size)]))
+    server.handlers.handle("fetch", lambda link, size: Reply(size, [Slice(file, size, size)]))
     peer = await loopback.connect(await server.start("127.0.0.1", 0))
     for _ in range(5):
         sizes = range(1, 2_000_000, 200_001)
@@ -106,7 +106,7 @@ async def test_bulk_calls_run_side_by_side_and_their_connections_are_used_again(
 
 async def test_an_answer_without_payload_is_an_answer(loopback: Any) -> None:
     server = loopback.server()
-    server.handle("fetch", lambda link, value: Reply(None))
+    server.handlers.handle("fetch", lambda link, value: Reply(None))
     peer = await loopback.connect(await server.start("127.0.0.1", 0))
     assert await peer.call("fetch", None, timeout=5, bulk=True) == (None, b"")
 
@@ -116,8 +116,8 @@ async def test_a_file_shorter_than_its_slice_fails_the_call_and_nothing_else(
     loopback: Any, tmp_path: Path, make: Callable[[Path], Any]
 ) -> None:
     file, server = make(tmp_path), loopback.server()
-    server.handle("fetch", lambda link, value: Reply(None, [Slice(file, len(DATA) - 10, 20)]))
-    server.handle("echo", lambda link, value: Reply(value))
+    server.handlers.handle("fetch", lambda link, value: Reply(None, [Slice(file, len(DATA) - 10, 20)]))
+    server.handlers.handle("echo", lambda link, value: Reply(value))
     peer = await loopback.connect(await server.start("127.0.0.1", 0))
     with pytest.raises(PeerUnavailable):
         await peer.call("fetch", None, timeout=5, bulk=True)
@@ -127,7 +127,7 @@ async def test_a_file_shorter_than_its_slice_fails_the_call_and_nothing_else(
 
 async def test_an_answer_beyond_the_callers_limit_is_refused_before_it_is_read(loopback: Any) -> None:
     server = loopback.server()
-    server.handle("fetch", lambda link, value: Reply(None, [b"x" * 500_000]))
+    server.handlers.handle("fetch", lambda link, value: Reply(None, [b"x" * 500_000]))
     small = PeerOptions(limits=Limits(max_header=1000, max_payload=100_000))
     peer = await loopback.connect(await server.start("127.0.0.1", 0), small)
     with pytest.raises(ProtocolError, match="exceeds the limit of 101004"):
@@ -141,7 +141,7 @@ async def test_a_bulk_call_fails_when_its_link_is_lost(loopback: Any) -> None:
         began.set()
         return asyncio.get_running_loop().create_future()
 
-    server.handle("never", never)
+    server.handlers.handle("never", never)
     peer = await loopback.connect(await server.start("127.0.0.1", 0))
     call = asyncio.create_task(peer.call("never", None, timeout=60, bulk=True))
     await loopback.soon(began)

@@ -19,7 +19,7 @@ BULK = pytest.mark.parametrize("bulk", [False, True], ids=["websocket", "bulk"])
 @BULK
 async def test_a_call_is_answered(loopback: Any, bulk: bool) -> None:
     server = loopback.server()
-    server.handle(
+    server.handlers.handle(
         "whoami", lambda link, value: Reply([link.peer_id, link.peer_role, value], [b"pay", b"load"])
     )
     peer = await loopback.connect(await server.start("127.0.0.1", 0), PeerOptions(role="broker"))
@@ -39,7 +39,7 @@ async def test_calls_overtake_each_other(loopback: Any, bulk: bool) -> None:
             both.set()
         return waiting[name]
 
-    server.handle("later", later)
+    server.handlers.handle("later", later)
     peer = await loopback.connect(await server.start("127.0.0.1", 0))
     first = asyncio.create_task(peer.call("later", "first", timeout=5, bulk=bulk))
     second = asyncio.create_task(peer.call("later", "second", timeout=5, bulk=bulk))
@@ -53,8 +53,8 @@ async def test_calls_overtake_each_other(loopback: Any, bulk: bool) -> None:
 
 async def test_notifications_and_calls_arrive_in_the_order_they_were_sent(loopback: Any) -> None:
     server, seen = loopback.server(), list[int]()
-    server.handle_notify("note", lambda link, value: seen.append(value))
-    server.handle("seen", lambda link, value: Reply(list(seen)))
+    server.handlers.handle_notify("note", lambda link, value: seen.append(value))
+    server.handlers.handle("seen", lambda link, value: Reply(list(seen)))
     peer = await loopback.connect(await server.start("127.0.0.1", 0))
     assert all(peer.notify("note", n) for n in range(500))
     assert (await peer.call("seen", None, timeout=5)).value == list(range(500))
@@ -62,7 +62,7 @@ async def test_notifications_and_calls_arrive_in_the_order_they_were_sent(loopba
 
 async def test_a_notification_that_nobody_knows_is_ignored(loopback: Any) -> None:
     server = loopback.server()
-    server.handle("echo", lambda link, value: Reply(value))
+    server.handlers.handle("echo", lambda link, value: Reply(value))
     peer = await loopback.connect(await server.start("127.0.0.1", 0))
     assert peer.notify("from a later version", 1)
     assert (await peer.call("echo", 1, timeout=5)).value == 1
@@ -74,7 +74,7 @@ async def test_many_calls_at_once_keep_apart(loopback: Any) -> None:
         return Reply(value, [bytes([value % 256]) * value])
 
     server = loopback.server()
-    server.handle("echo", echo)
+    server.handlers.handle("echo", echo)
     peer = await loopback.connect(await server.start("127.0.0.1", 0))
     answers = await asyncio.gather(*(peer.call("echo", n, timeout=10) for n in range(1000)))
     assert [answer.value for answer in answers] == list(range(1000))
@@ -83,7 +83,7 @@ async def test_many_calls_at_once_keep_apart(loopback: Any) -> None:
 
 async def test_big_values_and_payloads_cross_both_ways(loopback: Any) -> None:
     server = loopback.server()
-    server.handle("turn", lambda link, value: Reply(value, [value]))
+    server.handlers.handle("turn", lambda link, value: Reply(value, [value]))
     peer = await loopback.connect(await server.start("127.0.0.1", 0))
     data = bytes(range(256)) * 32768
     for answer in await asyncio.gather(*(peer.call("turn", data, timeout=30) for _ in range(3))):
@@ -100,8 +100,8 @@ async def test_what_a_handler_raises_reaches_the_caller(loopback: Any, bulk: boo
         raise StorageError("/data/t-0/0.log", "Input/output error")
 
     server = loopback.server()
-    server.handle("refuse", refuse)
-    server.handle("fail", fail)
+    server.handlers.handle("refuse", refuse)
+    server.handlers.handle("fail", fail)
     peer = await loopback.connect(await server.start("127.0.0.1", 0))
     with pytest.raises(KafkaError, match="ask node 2") as refused:
         await peer.call("refuse", None, timeout=5, bulk=bulk)
@@ -128,7 +128,7 @@ async def test_a_bug_in_a_handler_is_fatal_to_its_node(loopback: Any, bulk: bool
         return Reply(object())
 
     server = loopback.server()
-    server.handle("bug", {"inline": inline, "task": task, "reply": reply}[style])
+    server.handlers.handle("bug", {"inline": inline, "task": task, "reply": reply}[style])
     peer = await loopback.connect(await server.start("127.0.0.1", 0))
     with pytest.raises(KafkaError) as caught:
         await peer.call("bug", None, timeout=5, bulk=bulk)
@@ -145,8 +145,8 @@ async def test_a_bug_in_a_notification_or_a_stream_is_fatal_too(loopback: Any) -
         raise ZeroDivisionError
 
     server = loopback.server()
-    server.handle_notify("note", note)
-    server.handle_stream("broken", broken)
+    server.handlers.handle_notify("note", note)
+    server.handlers.handle_stream("broken", broken)
     peer = await loopback.connect(await server.start("127.0.0.1", 0))
     peer.notify("note", None)
     await loopback.soon(loopback.failed)
@@ -166,8 +166,8 @@ async def test_a_call_times_out_and_a_late_answer_harms_nothing(loopback: Any, b
         answers.append(asyncio.get_running_loop().create_future())
         return answers[-1]
 
-    server.handle("never", never)
-    server.handle("echo", lambda link, value: Reply(value))
+    server.handlers.handle("never", never)
+    server.handlers.handle("echo", lambda link, value: Reply(value))
     peer = await loopback.connect(await server.start("127.0.0.1", 0))
     with pytest.raises(PeerTimeout, match="never"):
         await peer.call("never", None, timeout=0.05, bulk=bulk)
@@ -186,7 +186,7 @@ async def test_giving_a_call_up_cancels_its_handler(loopback: Any) -> None:
             cancelled.set()
         return Reply(None)
 
-    server.handle("forever", forever)
+    server.handlers.handle("forever", forever)
     peer = await loopback.connect(await server.start("127.0.0.1", 0))
     call = asyncio.create_task(peer.call("forever", None, timeout=60))
     await loopback.soon(began)
@@ -200,7 +200,7 @@ async def test_a_stream_brings_its_items_in_order_and_ends(loopback: Any) -> Non
             yield Reply(n, [b"x" * 3000])
 
     server = loopback.server()
-    server.handle_stream("count", count)
+    server.handlers.handle_stream("count", count)
     peer = await loopback.connect(await server.start("127.0.0.1", 0))
     items = [item async for item in peer.stream("count", 2000)]
     assert [item.value for item in items] == list(range(2000))
@@ -213,7 +213,7 @@ async def test_a_stream_ends_with_the_error_of_its_handler(loopback: Any) -> Non
         raise KafkaError(ErrorCode.OFFSET_OUT_OF_RANGE, "take a snapshot")
 
     server = loopback.server()
-    server.handle_stream("fails", fails)
+    server.handlers.handle_stream("fails", fails)
     peer = await loopback.connect(await server.start("127.0.0.1", 0))
     items = peer.stream("fails", None)
     assert (await anext(items)).value == "before"
@@ -234,7 +234,7 @@ async def test_leaving_a_stream_early_ends_its_handler(loopback: Any) -> None:
         finally:
             ended.set()
 
-    server.handle_stream("forever", forever)
+    server.handlers.handle_stream("forever", forever)
     peer = await loopback.connect(await server.start("127.0.0.1", 0))
     async with contextlib.aclosing(peer.stream("forever", None)) as items:
         async for _ in items:
@@ -252,8 +252,8 @@ async def test_a_lagging_consumer_bounds_its_stream_and_delays_nobody(loopback: 
 
     limits = Limits(stream_window=window)
     server = loopback.server(limits=limits)
-    server.handle_stream("flood", flood)
-    server.handle("echo", lambda link, value: Reply(value))
+    server.handlers.handle_stream("flood", flood)
+    server.handlers.handle("echo", lambda link, value: Reply(value))
     peer = await loopback.connect(await server.start("127.0.0.1", 0), PeerOptions(limits=limits))
     async with contextlib.aclosing(peer.stream("flood", None)) as items:
         assert (await anext(items)).value == 1
@@ -279,8 +279,8 @@ async def test_a_stream_that_never_waits_lets_others_have_their_turn(loopback: A
 
     limits = Limits(stream_window=1 << 40)
     server = loopback.server(limits=limits)
-    server.handle_stream("flood", flood)
-    server.handle("look", look)
+    server.handlers.handle_stream("flood", flood)
+    server.handlers.handle("look", look)
     peer = await loopback.connect(await server.start("127.0.0.1", 0), PeerOptions(limits=limits))
     async with contextlib.aclosing(peer.stream("flood", None)) as items:
         await anext(items)
@@ -296,7 +296,7 @@ async def test_more_calls_than_a_link_may_have_close_it(loopback: Any) -> None:
         forever.append(asyncio.get_running_loop().create_future())
         return forever[-1]
 
-    server.handle("wait", wait)
+    server.handlers.handle("wait", wait)
     peer = await loopback.connect(await server.start("127.0.0.1", 0))
     calls = [asyncio.create_task(peer.call("wait", n, timeout=30)) for n in range(9)]
     for call in calls:
@@ -321,6 +321,6 @@ async def test_calls_to_a_peer_that_is_away_fail_at_once(loopback: Any) -> None:
 @pytest.mark.parametrize("name", ["", "a/b", "white space", "x" * 101, "taken"])
 def test_a_method_name_fits_into_a_url_and_is_used_once(loopback: Any, name: str) -> None:
     server = loopback.server()
-    server.handle("taken", lambda link, value: Reply(None))
+    server.handlers.handle("taken", lambda link, value: Reply(None))
     with pytest.raises(ValueError, match=r"already|no method name"):
-        server.handle_notify(name, lambda link, value: None)
+        server.handlers.handle_notify(name, lambda link, value: None)

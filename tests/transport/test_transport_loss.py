@@ -32,7 +32,7 @@ from kraft.transport import NodeServer, Reply
 
 async def main(secret):
     server = NodeServer(7, "cluster-1", secret)
-    server.handle("echo", lambda link, value: Reply(value))
+    server.handlers.handle("echo", lambda link, value: Reply(value))
     print(await server.start("127.0.0.1", 0), flush=True)
     await asyncio.Event().wait()
 
@@ -42,7 +42,7 @@ asyncio.run(main(bytes.fromhex(sys.argv[1])))
 
 async def echo_server(loopback: Any, port: int = 0) -> tuple[Any, int]:
     server = loopback.server()
-    server.handle("echo", lambda link, value: Reply(value))
+    server.handlers.handle("echo", lambda link, value: Reply(value))
     return server, await server.start("127.0.0.1", port)
 
 
@@ -64,7 +64,7 @@ def recorded(loopback: Any, port: int) -> tuple[Any, asyncio.Queue[str]]:
 async def linked_process(loopback: Any, limits: Limits) -> tuple[asyncio.subprocess.Process, Any, Link]:
     """A client in a process of its own, the server it is linked to, and the link."""
     server, linked = loopback.server(limits=limits), asyncio.Event()
-    server.handle_notify("up", lambda link, value: linked.set())
+    server.handlers.handle_notify("up", lambda link, value: linked.set())
     port = await server.start("127.0.0.1", 0)
     process = await loopback.process(CLIENT, port, loopback.secret.hex())
     await loopback.soon(linked)
@@ -91,7 +91,7 @@ async def test_a_peer_finds_its_server_again_after_a_restart(loopback: Any) -> N
 async def test_a_peer_follows_its_address(loopback: Any) -> None:
     _, first = await echo_server(loopback)
     moved, second = await echo_server(loopback)
-    moved.handle("where", lambda link, value: Reply("moved"))
+    moved.handlers.handle("where", lambda link, value: Reply("moved"))
     peer, changes = recorded(loopback, first)
     async with asyncio.timeout(loopback.patience):
         assert await changes.get() == "up"
@@ -122,8 +122,8 @@ async def test_losing_the_link_fails_what_is_under_way_before_on_down(loopback: 
         yield Reply(1)
         await asyncio.Event().wait()
 
-    server.handle("never", never)
-    server.handle_stream("one", one)
+    server.handlers.handle("never", never)
+    server.handlers.handle_stream("one", one)
     down = asyncio.Event()
     peer = await loopback.connect(await server.start("127.0.0.1", 0), on_down=down.set)
     items = peer.stream("one", None)

@@ -123,7 +123,7 @@ async def post(
 async def test_a_replayed_proof_link_or_call_is_refused(loopback: Any) -> None:
     calls = []
     server = loopback.server()
-    server.handle("count", lambda link, value: Reply(calls.append(value)))
+    server.handlers.handle("count", lambda link, value: Reply(calls.append(value)))
     port = await server.start("127.0.0.1", 0)
     async with aiohttp.ClientSession() as http:
         raw = Raw(http, port, loopback)
@@ -149,7 +149,7 @@ async def test_a_replayed_proof_link_or_call_is_refused(loopback: Any) -> None:
 
 async def test_a_bulk_call_needs_its_link(loopback: Any) -> None:
     server = loopback.server()
-    server.handle("echo", lambda link, value: Reply(value))
+    server.handlers.handle("echo", lambda link, value: Reply(value))
     port = await server.start("127.0.0.1", 0)
     async with aiohttp.ClientSession() as http:
         _, signer = await Raw(http, port, loopback).prove()
@@ -193,7 +193,7 @@ async def test_a_body_that_does_not_arrive_is_not_waited_for(loopback: Any) -> N
 async def test_a_message_beyond_the_servers_limit_closes_the_link_unread(loopback: Any) -> None:
     small, down = Limits(max_header=10_000, max_payload=10_000), asyncio.Event()
     server, seen = loopback.server(limits=small), list[int]()
-    server.handle_notify("note", lambda link, value: seen.append(len(value)))
+    server.handlers.handle_notify("note", lambda link, value: seen.append(len(value)))
     port = await server.start("127.0.0.1", 0)
     peer = await loopback.connect(port, on_down=down.set)
     peer.notify("note", b"x" * 9_000)
@@ -204,7 +204,7 @@ async def test_a_message_beyond_the_servers_limit_closes_the_link_unread(loopbac
 
 async def test_an_answer_beyond_the_clients_limit_closes_the_link(loopback: Any) -> None:
     server, down = loopback.server(), asyncio.Event()
-    server.handle("big", lambda link, value: Reply(None, [b"x" * 11_000]))
+    server.handlers.handle("big", lambda link, value: Reply(None, [b"x" * 11_000]))
     small = PeerOptions(limits=Limits(max_header=10_000, max_payload=10_000))
     peer = await loopback.connect(await server.start("127.0.0.1", 0), small, on_down=down.set)
     with pytest.raises(PeerUnavailable):
