@@ -14,19 +14,20 @@ from struct import error as struct_error
 from typing import NamedTuple, TypeVar
 from uuid import UUID
 
-from kafkawire.apis import APIS, ApiKey
+from kafkawire.apis import APIS, Api, ApiKey
 from kafkawire.errors import ErrorCode, KafkaError
-from kafkawire.primitives import compact_string, invalid, plain_string, read_unsigned, skip_tags
+from kafkawire.primitives import compact_string, invalid, plain_string
+from kafkawire.reader import Reader
 from kafkawire.varints import unsigned
 
 MAX_COMMITTED_PARTITIONS = 100_000
 """Most partitions that one OffsetCommit may name; each costs far more memory than bytes on the wire."""
 
-_LONGEST_TEXT = 0x7FFF
+_HEARTBEAT = APIS[ApiKey.HEARTBEAT]
+_OFFSET_COMMIT = APIS[ApiKey.OFFSET_COMMIT]
 
 _INT16 = Struct(">h")
 _INT32 = Struct(">i")
-_INT64 = Struct(">q")
 _INDEX_OFFSET = Struct(">iq")
 _INDEX_OFFSET_EPOCH = Struct(">iqi")
 _INDEX_ERROR = Struct(">ih")
@@ -76,13 +77,13 @@ class OffsetCommitRequest(NamedTuple):
 def decode_heartbeat_request(version: int, body: memoryview) -> HeartbeatRequest:
     """Raises KafkaError: INVALID_REQUEST if lengths do not fit the body, UNSUPPORTED_VERSION. Bytes after the
     request are ignored."""
-    return _decode(ApiKey.HEARTBEAT, version, body, _heartbeat)
+    return _decode(_HEARTBEAT, version, body, _heartbeat)
 
 
 def decode_offset_commit_request(version: int, body: memoryview) -> OffsetCommitRequest:
     """Raises KafkaError: INVALID_REQUEST if lengths and counts do not fit the body, UNSUPPORTED_VERSION.
     Bytes after the request are ignored."""
-    return _decode(ApiKey.OFFSET_COMMIT, version, body, _offset_commit)
+    return _decode(_OFFSET_COMMIT, version, body, _offset_commit)
 
 
 def encode_heartbeat_response(version: int, correlation_id: int, error_code: int) -> bytes:
@@ -124,122 +125,59 @@ def _frame(correlation_id: int, parts: Iterable[bytes], *, flexible: bool) -> by
     return _FRAME_HEADER.pack(len(body) + 4, correlation_id) + body
 
 
-def _decode(key: ApiKey, version: int, body: memoryview, read: Callable[[int, memoryview], R]) -> R:
-    if not APIS[key].accepts(version):
-        raise KafkaError(ErrorCode.UNSUPPORTED_VERSION, f"{APIS[key].name} version {version}")
+def _decode(api: Api, version: int, body: memoryview, read: Callable[[int, Reader], R]) -> R:
+    if not api.accepts(version):
+        raise KafkaError(ErrorCode.UNSUPPORTED_VERSION, f"{api.name} version {version}")
     try:
-        return read(version, body)
+        return read(version, Reader(body, compact=api.is_flexible(version)))
     except (IndexError, struct_error):
-        raise invalid(f"the {APIS[key].name} request is cut off") from None
+        raise invalid(f"the {api.name} request is cut off") from None
     except UnicodeDecodeError:
-        raise invalid(f"a text in the {APIS[key].name} request is not UTF-8") from None
+        raise invalid(f"a text in the {api.name} request is not UTF-8") from None
 
 
-def _heartbeat(version: int, body: memoryview) -> HeartbeatRequest:
-    flexible = version >= 4
-    group_id, position = _text(body, 0, flexible)
-    (generation,) = _INT32.unpack_from(body, position)
-    member_id, position = _text(body, position + 4, flexible)
-    instance_id = None
-    if version >= 3:
-        instance_id, position = _nullable(body, position, flexible)
-    if flexible:
-        skip_tags(body, position)
+def _heartbeat(version: int, reader: Reader) -> HeartbeatRequest:
+    group_id, generation, member_id = reader.string(), reader.int32(), reader.string()
+    instance_id = reader.nullable_string() if version >= 3 else None
+    if version >= 4:
+        reader.skip_tags()
     return HeartbeatRequest(group_id, generation, member_id, instance_id)
 
 
-def _offset_commit(version: int, body: memoryview) -> OffsetCommitRequest:
-    flexible = version >= 8
-    group_id, position = _text(body, 0, flexible)
-    (generation,) = _INT32.unpack_from(body, position)
-    member_id, position = _text(body, position + 4, flexible)
-    instance_id, retention_ms = None, -1
-    if version >= 7:
-        instance_id, position = _nullable(body, position, flexible)
-    if version <= 4:
-        (retention_ms,) = _INT64.unpack_from(body, position)
-        position += 8
-    count, position = _count(body, position, flexible)
+def _offset_commit(version: int, reader: Reader) -> OffsetCommitRequest:
+    group_id, generation, member_id = reader.string(), reader.int32(), reader.string()
+    instance_id = reader.nullable_string() if version >= 7 else None
+    retention_ms = reader.int64() if version <= 4 else -1
     topics: list[CommittedTopic] = []
     left = MAX_COMMITTED_PARTITIONS
-    for _ in range(count):
+    for _ in reader.required_items(left):
         name, topic_id = "", None
         if version >= 10:
-            topic_id, position = _topic_id(body, position), position + 16
+            topic_id = _topic_id(reader.uuid())
         else:
-            name, position = _text(body, position, flexible)
-        partitions, position = _partitions(version, body, position, left)
+            name = reader.string()
+        partitions = _partitions(version, reader, left)
         left -= len(partitions)
         topics.append(CommittedTopic(name, topic_id, partitions))
-        if flexible:
-            position = skip_tags(body, position)
-    if flexible:
-        skip_tags(body, position)
+        if version >= 8:
+            reader.skip_tags()
+    reader.skip_tags()
     return OffsetCommitRequest(group_id, generation, member_id, instance_id, retention_ms, topics)
 
 
-def _partitions(
-    version: int, body: memoryview, position: int, most: int
-) -> tuple[list[CommittedPartition], int]:
-    flexible = version >= 8
-    count, position = _count(body, position, flexible)
-    if count > most:
-        raise invalid(f"{count} partitions")
+def _partitions(version: int, reader: Reader, most: int) -> list[CommittedPartition]:
     partitions = []
-    for _ in range(count):
+    epoch = -1
+    for _ in reader.required_items(most):
         if version >= 6:
-            index, offset, epoch = _INDEX_OFFSET_EPOCH.unpack_from(body, position)
-            position += 16
+            index, offset, epoch = reader.fields(_INDEX_OFFSET_EPOCH)
         else:
-            index, offset = _INDEX_OFFSET.unpack_from(body, position)
-            epoch = -1
-            position += 12
-        metadata, position = _nullable(body, position, flexible)
-        if flexible:
-            position = skip_tags(body, position)
-        partitions.append(CommittedPartition(index, offset, epoch, metadata))
-    return partitions, position
+            index, offset = reader.fields(_INDEX_OFFSET)
+        partitions.append(CommittedPartition(index, offset, epoch, reader.nullable_string()))
+        if version >= 8:
+            reader.skip_tags()
+    return partitions
 
 
-def _topic_id(body: memoryview, position: int) -> UUID | None:
-    raw = bytes(body[position : position + 16])
-    if len(raw) < 16:
-        raise IndexError
+def _topic_id(raw: bytes) -> UUID | None:
     return UUID(bytes=raw) if any(raw) else None
-
-
-def _count(body: memoryview, position: int, compact: bool) -> tuple[int, int]:
-    if compact:
-        count, position = read_unsigned(body, position)
-        count -= 1
-    else:
-        (count,) = _INT32.unpack_from(body, position)
-        position += 4
-    # Every item takes a byte at least, so that a hostile count ends here.
-    if not 0 <= count <= len(body) - position:
-        raise invalid(f"an array of {count} items")
-    return count, position
-
-
-def _text(body: memoryview, position: int, compact: bool) -> tuple[str, int]:
-    text, position = _nullable(body, position, compact)
-    if text is None:
-        raise invalid("null where a text is needed")
-    return text, position
-
-
-def _nullable(body: memoryview, position: int, compact: bool) -> tuple[str | None, int]:
-    if compact:
-        length, position = body[position], position + 1
-        if length > 0x7F:
-            length, position = read_unsigned(body, position - 1)
-        length -= 1
-    else:
-        (length,) = _INT16.unpack_from(body, position)
-        position += 2
-    if length == -1:
-        return None, position
-    end = position + length
-    if not 0 <= length <= _LONGEST_TEXT or end > len(body):
-        raise invalid(f"a text of {length} bytes")
-    return str(body[position:end], "utf-8"), end

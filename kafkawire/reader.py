@@ -1,11 +1,18 @@
-"""A cursor over the fields of one message, for code that is read more often than it is run."""
+"""A cursor over the fields of one message.
+
+Produce and Fetch requests, which have one field more than anything else, are read without it.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from struct import Struct
+from typing import Any
 
-from kafkawire.primitives import invalid, read_unsigned
+from kafkawire.primitives import invalid, read_unsigned, skip_tags
+
+_LONGEST_TEXT = 0x7FFF
+"""Bytes; Kafka's bound on a string in both encodings."""
 
 _INT8 = Struct(">b")
 _INT16 = Struct(">h")
@@ -19,6 +26,8 @@ class Reader:
     Every method raises IndexError or struct.error at the end of the data, KafkaError(INVALID_REQUEST) for
     lengths that do not fit, and UnicodeDecodeError for text that is none.
     """
+
+    __slots__ = ("_compact", "_data", "position")
 
     def __init__(self, data: memoryview, *, compact: bool, position: int = 0) -> None:
         self.position = position
@@ -45,6 +54,12 @@ class Reader:
         self.position += 8
         return value
 
+    def fields(self, struct: Struct) -> tuple[Any, ...]:
+        """Several fields of fixed size at once."""
+        values = struct.unpack_from(self._data, self.position)
+        self.position += struct.size
+        return values
+
     def uuid(self) -> bytes:
         content = self._content(16)
         assert content is not None
@@ -57,9 +72,22 @@ class Reader:
         return text
 
     def nullable_string(self) -> str | None:
-        length = self._varint() - 1 if self._compact else self.int16()
-        content = self._content(length)
-        return None if content is None else str(content, "utf-8")
+        data, position = self._data, self.position
+        if self._compact:
+            length, position = data[position], position + 1
+            if length > 0x7F:
+                length, position = read_unsigned(data, position - 1)
+            length -= 1
+        else:
+            (length,) = _INT16.unpack_from(data, position)
+            position += 2
+        if length == -1:
+            self.position = position
+            return None
+        self.position = end = position + length
+        if not 0 <= length <= _LONGEST_TEXT or end > len(data):
+            raise invalid(f"a text of {length} bytes")
+        return str(data[position:end], "utf-8")
 
     def nullable_bytes(self) -> memoryview | None:
         """A view, not a copy."""
@@ -75,6 +103,26 @@ class Reader:
         if count < -1 or count > len(self._data) - self.position:
             raise invalid(f"an array of {count} items")
         return None if count < 0 else range(count)
+
+    def required_items(self, most: int) -> range:
+        """Like `items`, where null is refused, and more than `most`."""
+        if self._compact:
+            count, self.position = read_unsigned(self._data, self.position)
+            count -= 1
+        else:
+            (count,) = _INT32.unpack_from(self._data, self.position)
+            self.position += 4
+        if not 0 <= count <= most or count > len(self._data) - self.position:
+            raise invalid(f"an array of {count} items")
+        return range(count)
+
+    def skip_tags(self) -> None:
+        """Go on after the tagged fields at this place, whatever they say."""
+        if self._compact:
+            if self._data[self.position] == 0:
+                self.position += 1
+            else:
+                self.position = skip_tags(self._data, self.position)
 
     def tags(self) -> dict[int, Reader]:
         """The tagged fields at this place by number; none in the plain encoding."""

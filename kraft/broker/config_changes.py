@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from kafkawire.errors import KafkaError
 from kraft.broker.controller_channel import ControllerChannel
 from metadata.controller.commands import (
+    AlterConfigsResource,
     AlterConfigsResult,
+    ConfigAlteration,
     IncrementalAlterConfigs,
     IncrementalAlterConfigsReply,
 )
@@ -17,9 +20,24 @@ TIMEOUT = 30.0
 
 
 async def change_configs(
-    controller: ControllerChannel, command: IncrementalAlterConfigs, response: Any
+    controller: ControllerChannel,
+    message: Any,
+    alteration: Callable[[Any], ConfigAlteration],
+    response: Any,
+    *,
+    replace: bool,
 ) -> Any:
-    """The controller's answer as a message of the class `response`."""
+    """Have the controller change what `message` asks for, `alteration` of each of its configs; the answer
+    is a message of the class `response`. With `replace` what is not named goes back to its default."""
+    resources = tuple(
+        AlterConfigsResource(
+            resource.resource_type,
+            resource.resource_name,
+            tuple(alteration(config) for config in resource.configs),
+        )
+        for resource in message.resources
+    )
+    command = IncrementalAlterConfigs(resources, message.validate_only, replace)
     try:
         reply = await controller.call(command, TIMEOUT)
         assert isinstance(reply, IncrementalAlterConfigsReply)

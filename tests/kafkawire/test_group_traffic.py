@@ -143,7 +143,7 @@ def test_a_commit_of_too_many_partitions_is_refused() -> None:
 
     request = decode_offset_commit_request(2, memoryview(body(MAX_COMMITTED_PARTITIONS)))
     assert len(request.topics[0].partitions) == MAX_COMMITTED_PARTITIONS
-    with pytest.raises(KafkaError, match="100001 partitions"):
+    with pytest.raises(KafkaError, match="100001 items"):
         decode_offset_commit_request(2, memoryview(body(MAX_COMMITTED_PARTITIONS + 1)))
 
 

@@ -12,12 +12,7 @@ from kafkawire.messages import response_class
 from kraft.broker.config_changes import change_configs
 from kraft.broker.context import BrokerContext
 from kraft.broker.dispatch import Request
-from metadata.controller.commands import (
-    AlterConfigOp,
-    AlterConfigsResource,
-    ConfigAlteration,
-    IncrementalAlterConfigs,
-)
+from metadata.controller.commands import AlterConfigOp, ConfigAlteration
 
 
 class AlterConfigsHandler:
@@ -28,19 +23,10 @@ class AlterConfigsHandler:
         self._response = response_class(ApiKey.ALTER_CONFIGS)
 
     async def __call__(self, request: Request, message: Any) -> Any:
-        resources = tuple(
-            AlterConfigsResource(
-                resource.resource_type,
-                resource.resource_name,
-                tuple(
-                    ConfigAlteration(config.name, AlterConfigOp.SET, config.value)
-                    for config in resource.configs
-                ),
-            )
-            for resource in message.resources
-        )
         return await change_configs(
             self._context.controller,
-            IncrementalAlterConfigs(resources, message.validate_only, replace=True),
+            message,
+            lambda config: ConfigAlteration(config.name, AlterConfigOp.SET, config.value),
             self._response,
+            replace=True,
         )

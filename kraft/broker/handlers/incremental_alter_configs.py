@@ -9,7 +9,7 @@ from kafkawire.messages import response_class
 from kraft.broker.config_changes import change_configs
 from kraft.broker.context import BrokerContext
 from kraft.broker.dispatch import Request
-from metadata.controller.commands import AlterConfigsResource, ConfigAlteration, IncrementalAlterConfigs
+from metadata.controller.commands import ConfigAlteration
 
 
 class IncrementalAlterConfigsHandler:
@@ -20,19 +20,10 @@ class IncrementalAlterConfigsHandler:
         self._response = response_class(ApiKey.INCREMENTAL_ALTER_CONFIGS)
 
     async def __call__(self, request: Request, message: Any) -> Any:
-        resources = tuple(
-            AlterConfigsResource(
-                resource.resource_type,
-                resource.resource_name,
-                tuple(
-                    ConfigAlteration(config.name, config.config_operation, config.value)
-                    for config in resource.configs
-                ),
-            )
-            for resource in message.resources
-        )
         return await change_configs(
             self._context.controller,
-            IncrementalAlterConfigs(resources, message.validate_only),
+            message,
+            lambda config: ConfigAlteration(config.name, config.config_operation, config.value),
             self._response,
+            replace=False,
         )
