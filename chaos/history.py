@@ -137,7 +137,10 @@ class Committed(NamedTuple):
 
 
 class OffsetFetched(NamedTuple):
-    """A group's committed offset as the coordinator told it, None if it has none; asked for at `began`."""
+    """A group's committed offset as the coordinator told it, None if it has none; asked for at `began`.
+
+    Who writes this down also writes down every commit, as UNKNOWN if its client died before the answer.
+    """
 
     client: str
     at: float
