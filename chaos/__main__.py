@@ -1,4 +1,4 @@
-"""`python -m chaos demo`: the demonstration, from a checkout."""
+"""`python -m chaos`: the demonstration, and the judge of histories, from a checkout."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from chaos.check_command import check_history
 from chaos.demo import run_demo
 from chaos.workload import file_lines, standard_library
 from kafkawire.errors import KafkaError
@@ -49,6 +50,9 @@ def demo(
         if data_dir is None:
             shutil.rmtree(directory, ignore_errors=True)
     raise typer.Exit(status)
+
+
+app.command("check")(check_history)
 
 
 if __name__ == "__main__":
