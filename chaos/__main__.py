@@ -1,4 +1,4 @@
-"""`python -m chaos`: the demonstration, and the judge of histories, from a checkout."""
+"""`python -m chaos`: the demonstration, trials of a cluster, and the judge of histories, from a checkout."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from rich.console import Console
 
 from chaos.check_command import check_history
 from chaos.demo import run_demo
+from chaos.harness.command import run_trial
 from chaos.workload import file_lines, standard_library
 from kafkawire.errors import KafkaError
 from kraft.client.connections import CONNECTION_FAILURES
@@ -53,6 +54,7 @@ def demo(
 
 
 app.command("check")(check_history)
+app.command("run")(run_trial)
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ import asyncio
 import os
 import secrets
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -22,16 +22,32 @@ MAX_NODES = 100
 
 @dataclass(frozen=True, slots=True)
 class NodePlan:
-    """One node: its id, roles as Kafka writes them, and ports; `kafka_port` is None on a controller."""
+    """One node: its id, roles as Kafka writes them, and ports; `kafka_port` is None on a controller.
+
+    Others reach it on `reached_at` (node port, Kafka port) if that is given, where a proxy may stand.
+    """
 
     node_id: int
     roles: str
     node_port: int
     kafka_port: int | None
+    reached_at: tuple[int, int] | None = None
 
     @property
     def votes(self) -> bool:
         return "controller" in self.roles
+
+    @property
+    def serves(self) -> bool:
+        return self.kafka_port is not None
+
+    @property
+    def public_node_port(self) -> int:
+        return self.node_port if self.reached_at is None else self.reached_at[0]
+
+    @property
+    def public_kafka_port(self) -> int | None:
+        return self.kafka_port if self.reached_at is None or not self.serves else self.reached_at[1]
 
     @property
     def name(self) -> str:
@@ -48,12 +64,12 @@ class ClusterPlan:
     @property
     def bootstrap(self) -> str:
         """`host:port,…` of all brokers."""
-        return ",".join(f"{HOST}:{node.kafka_port}" for node in self.nodes if node.kafka_port is not None)
+        return ",".join(f"{HOST}:{node.public_kafka_port}" for node in self.nodes if node.serves)
 
     @property
     def voters(self) -> str:
         """The value of `controller.quorum.voters`."""
-        return ",".join(f"{node.node_id}@{HOST}:{node.node_port}" for node in self.nodes if node.votes)
+        return ",".join(f"{node.node_id}@{HOST}:{node.public_node_port}" for node in self.nodes if node.votes)
 
 
 def plan_cluster(controllers: int, brokers: int, directory: Path, port: int | None = None) -> ClusterPlan:
@@ -80,14 +96,27 @@ def plan_cluster(controllers: int, brokers: int, directory: Path, port: int | No
     return ClusterPlan((*voters, *others), directory)
 
 
-class LocalCluster:
-    """The running processes of a plan. An async context manager: whatever happens, none is left behind."""
+def _kraft(_: NodePlan) -> Sequence[str]:
+    """The command that runs a node."""
+    return (sys.executable, "-m", "kraft")
 
-    def __init__(self, plan: ClusterPlan, settings: Mapping[str, str] | None = None) -> None:
+
+class LocalCluster:
+    """The running processes of a plan. An async context manager: whatever happens, none is left behind.
+
+    `program` gives the command that runs a node, if it is not to be this Python's `kraft`.
+    """
+
+    def __init__(
+        self,
+        plan: ClusterPlan,
+        settings: Mapping[str, str] | None = None,
+        program: Callable[[NodePlan], Sequence[str]] = _kraft,
+    ) -> None:
         self.plan = plan
         secret = secrets.token_hex(32)
         self.processes: dict[int, ManagedProcess] = {
-            node.node_id: _process(plan, node, secret, settings or {}) for node in plan.nodes
+            node.node_id: _process(plan, node, program(node), secret, settings or {}) for node in plan.nodes
         }
 
     async def __aenter__(self) -> Self:
@@ -128,15 +157,21 @@ class LocalCluster:
             await asyncio.gather(*(process.terminate(timeout) for process in running))
 
 
-def _process(plan: ClusterPlan, node: NodePlan, secret: str, settings: Mapping[str, str]) -> ManagedProcess:
+def _process(
+    plan: ClusterPlan, node: NodePlan, program: Sequence[str], secret: str, settings: Mapping[str, str]
+) -> ManagedProcess:
     """The process of one node. The secret goes by the environment, since others can read a command line."""
-    arguments = [sys.executable, "-m", "kraft", "run"]
+    arguments = [*program, "run"]
     arguments += ["--role", node.roles, "--node-id", str(node.node_id)]
     arguments += ["--controller-quorum-voters", plan.voters]
     arguments += ["--node-listener", f"{HOST}:{node.node_port}"]
     arguments += ["--log-dirs", str(plan.directory / node.name)]
     if node.kafka_port is not None:
         arguments += ["--listeners", f"PLAINTEXT://{HOST}:{node.kafka_port}"]
+    if node.reached_at is not None:
+        arguments += ["--set", f"advertised.node.listener={HOST}:{node.public_node_port}"]
+    if node.reached_at is not None and node.serves:
+        arguments += ["--set", f"advertised.listeners=PLAINTEXT://{HOST}:{node.public_kafka_port}"]
     for key, value in settings.items():
         arguments += ["--set", f"{key}={value}"]
     environment = {name: value for name, value in os.environ.items() if not name.startswith("KRAFT_")}

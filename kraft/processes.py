@@ -166,6 +166,11 @@ class ManagedProcess:
             raise ValueError(f"{self.name} was never started")
         return await asyncio.shield(self._ended)
 
+    def ask_to_end(self) -> None:
+        """SIGTERM, without waiting; nothing happens if it has ended."""
+        with contextlib.suppress(ValueError):
+            self.send_signal(signal.SIGTERM)
+
     async def terminate(self, timeout: float = 30.0) -> int:
         """SIGTERM, then SIGKILL after `timeout` seconds; returns the exit status."""
         with contextlib.suppress(ValueError):

@@ -7,10 +7,9 @@ acknowledgements (`Load.more`).
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import itertools
 import signal
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import pytest
@@ -18,11 +17,9 @@ import pytest_asyncio
 
 from chaos.checker import HistoryChecker, Verdict
 from chaos.faults import Faults
+from chaos.observer import Observer
 from chaos.workload import decode_number, encode_value
-from kafkawire.errors import KafkaError
-from kraft.client.admin import Admin
-from kraft.client.cluster import Backoff, Cluster, Topic
-from kraft.client.connections import CONNECTION_FAILURES
+from kraft.client.cluster import Cluster
 from kraft.client.consumer import EARLIEST, LATEST, Consumer, TopicPartition
 from kraft.client.lanes import Acknowledged
 from kraft.client.producer import IdempotentProducer
@@ -34,13 +31,12 @@ TIMEOUT = 40.0
 _names = itertools.count(1)
 
 
-class World:
+class World(Observer):
     """A running cluster, controllers 101, … and brokers 1, …, and a client that watches it."""
 
     def __init__(self, nodes: LocalCluster, client: Cluster) -> None:
+        super().__init__(client, TIMEOUT)
         self.nodes = nodes
-        self.client = client
-        self.admin = Admin(client, timeout=TIMEOUT)
         self.faults = Faults(nodes, lambda _: None)
         self.controllers = [node.node_id for node in nodes.plan.nodes if node.votes]
         self.brokers = [node.node_id for node in nodes.plan.nodes if not node.votes]
@@ -48,17 +44,6 @@ class World:
     @property
     def bootstrap(self) -> str:
         return self.nodes.plan.bootstrap
-
-    async def until(self, condition: Callable[[], Awaitable[Any]]) -> Any:
-        """Ask again and again until the answer is true; what fails to answer is asked again."""
-        backoff = Backoff()
-        async with asyncio.timeout(TIMEOUT):
-            while True:
-                with contextlib.suppress(KafkaError, *CONNECTION_FAILURES):
-                    answer = await condition()
-                    if answer:
-                        return answer
-                await backoff.pause()
 
     async def create_topic(self, partitions: int, **configs: str) -> str:
         """A topic with three replicas, two of them in sync at least."""
@@ -68,56 +53,6 @@ class World:
         )
         await self.until_in_sync(name)
         return name
-
-    async def until_in_sync(self, *names: str) -> None:
-        """Wait until every replica of these topics (or of all) is in sync."""
-
-        async def in_sync() -> bool:
-            topics = await self.admin.topics()
-            wanted = [topic for topic in topics if topic.name in names or not names]
-            return len(wanted) >= len(names) and all(
-                len(each.isr) == len(each.replicas) and each.leader >= 0
-                for topic in wanted
-                for each in topic.partitions
-            )
-
-        await self.until(in_sync)
-
-    async def topic(self, name: str) -> Topic:
-        """A topic as the metadata describes it now."""
-
-        async def known() -> Topic:
-            return await self.admin.topic(name)
-
-        described: Topic = await self.until(known)
-        return described
-
-    async def leader(self, name: str, partition: int = 0) -> int:
-        """Who leads a partition; waits while nobody does."""
-
-        async def led() -> int | None:
-            leader = (await self.admin.topic(name)).partitions[partition].leader
-            return leader if leader >= 0 else None
-
-        return int(await self.until(led))
-
-    async def until_led_by_another(self, name: str, node_id: int, partition: int = 0) -> int:
-        """Wait until somebody else than `node_id` leads."""
-
-        async def moved() -> int | None:
-            leader = (await self.admin.topic(name)).partitions[partition].leader
-            return leader if leader not in (-1, node_id) else None
-
-        return int(await self.until(moved))
-
-    async def active_controller(self) -> int:
-        """Who leads the quorum; waits while nobody does."""
-
-        async def active() -> int | None:
-            leader = (await self.admin.quorum()).leader_id
-            return leader if leader >= 0 else None
-
-        return int(await self.until(active))
 
     async def heal(self) -> None:
         """Everybody runs, and every replica is in sync."""

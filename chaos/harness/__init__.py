@@ -1,0 +1,1 @@
+"""Real processes under faults: nemeses, workloads in three client libraries, a verdict and a report."""

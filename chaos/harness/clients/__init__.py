@@ -1,0 +1,1 @@
+"""The three client libraries, each in the roles of `chaos.harness.tasks`."""

@@ -1,0 +1,122 @@
+"""What nemeses act on: the nodes, the links between them, and who plays which part at the moment."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from random import Random
+
+from chaos.faults import Faults
+from chaos.harness.links import Network
+from chaos.observer import Observer
+from kafkawire import messages
+from kafkawire.apis import ApiKey
+from kafkawire.errors import ErrorCode, KafkaError
+from kraft.client.cluster import describe_topics
+from kraft.local_cluster import LocalCluster, NodePlan
+
+ANSWER_TIMEOUT = 2.0
+
+
+@dataclass(slots=True)
+class Stage:
+    """A running cluster behind proxies, and a client that watches it from outside."""
+
+    nodes: LocalCluster
+    network: Network
+    observer: Observer
+    faults: Faults
+    topics: list[tuple[str, int]] = field(default_factory=list)
+    groups: list[str] = field(default_factory=list)
+
+    @property
+    def brokers(self) -> list[int]:
+        return [node.node_id for node in self.nodes.plan.nodes if node.serves]
+
+    @property
+    def controllers(self) -> list[int]:
+        return [node.node_id for node in self.nodes.plan.nodes if node.votes]
+
+    @property
+    def everybody(self) -> list[int]:
+        return [node.node_id for node in self.nodes.plan.nodes]
+
+    def node(self, node_id: int) -> NodePlan:
+        """A node's plan."""
+        return next(node for node in self.nodes.plan.nodes if node.node_id == node_id)
+
+    async def a_leader(self, rng: Random) -> int:
+        """Who leads a drawn partition of a drawn topic."""
+        topic, partitions = rng.choice(self.topics)
+        return await self.observer.leader(topic, rng.randrange(partitions))
+
+    async def a_coordinator(self, rng: Random) -> int:
+        """Who coordinates a drawn group; any leader if there are no groups."""
+        if not self.groups:
+            return await self.a_leader(rng)
+        group = rng.choice(self.groups)
+        request = messages.request_class(ApiKey.FIND_COORDINATOR)(
+            key=group, key_type=0, coordinator_keys=[group]
+        )
+
+        async def found() -> int | None:
+            response = await self.observer.client.call_any(ApiKey.FIND_COORDINATOR, request)
+            answer = response.coordinators[0] if response.coordinators else response
+            if answer.error_code:
+                raise KafkaError(ErrorCode(answer.error_code))
+            return int(answer.node_id)
+
+        return await self.observer.until(found)
+
+    async def a_victim(self, rng: Random) -> tuple[int, str]:
+        """A node and the part that it plays, drawn so that those whose loss is felt come up often."""
+        part = rng.choice(["leader", "leader", "controller", "coordinator", "any"])
+        match part:
+            case "leader":
+                return await self.a_leader(rng), "a leader"
+            case "controller":
+                return await self.observer.active_controller(), "the active controller"
+            case "coordinator":
+                return await self.a_coordinator(rng), "a coordinator"
+            case _:
+                return rng.choice(self.everybody), "a node"
+
+    async def mend(self) -> None:
+        """Whatever was done: everything flows, everybody runs."""
+        await self.network.heal()
+        processes = self.nodes.processes
+        for process in processes.values():
+            if process.running:
+                process.send_signal(signal.SIGCONT)
+        down = [node_id for node_id, process in processes.items() if not process.running]
+        await asyncio.gather(*(self.faults.restart(node_id) for node_id in down))
+
+    async def until_whole(self) -> None:
+        """Wait until there is an active controller and every replica is in sync; raises TimeoutError."""
+        await self.observer.active_controller()
+        await self.observer.until(self._everybody_says_so)
+
+    async def _everybody_says_so(self) -> bool:
+        """Every broker is asked: one that was away may not know yet what has happened meanwhile."""
+        request = messages.request_class(ApiKey.METADATA)(topics=None, allow_auto_topic_creation=False)
+        for broker in self.brokers:
+            if broker not in self.observer.client.brokers:
+                await self.observer.client.metadata([])
+            response = await self.observer.client.call(broker, ApiKey.METADATA, request, ANSWER_TIMEOUT)
+            known = {each.node_id for each in response.brokers}
+            partitions = [each for topic in describe_topics(response) for each in topic.partitions]
+            if known != set(self.brokers) or not partitions:
+                return False
+            if not all(len(each.isr) == len(each.replicas) and each.leader >= 0 for each in partitions):
+                return False
+        return True
+
+
+def minority(members: Sequence[int]) -> int:
+    """How many of them are the most that a majority survives; at least one where there are three."""
+    return (len(members) - 1) // 2
+
+
+__all__ = ["Stage", "minority"]

@@ -1,0 +1,77 @@
+"""A trial from its options to its exit status: the run, the verdict, and what stays behind."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import signal
+import tempfile
+import time
+from pathlib import Path
+
+from rich.console import Console
+
+from chaos.anomalies import Judgement, check
+from chaos.harness.journal import events
+from chaos.harness.options import RunOptions
+from chaos.harness.run import Run
+from chaos.harness.verdict import verdict_lines
+
+HELD, FAILED, INTERRUPTED = 0, 1, 130
+
+
+def run_chaos(options: RunOptions, console: Console) -> int:
+    """Returns the exit status: HELD only if the run came to its end and nothing happened that must not."""
+    options.out.mkdir(parents=True, exist_ok=True)
+    directory = options.out / "data" if options.keep else Path(tempfile.mkdtemp(prefix="kraft-chaos-"))
+    run = Run(options, directory.absolute(), console)
+    try:
+        directory.mkdir(exist_ok=True)
+        status = asyncio.run(_interruptible(run))
+        judgement = judge(run)
+        for line in verdict_lines(run, judgement):
+            console.print(line, highlight=False, markup=False, soft_wrap=True)
+        if status:
+            return status
+        held = run.failure is None and judgement.held
+        if not held:
+            _keep_evidence(run, options.out / "evidence")
+        return HELD if held else FAILED
+    finally:
+        if not options.keep:
+            shutil.rmtree(directory, ignore_errors=True)
+
+
+async def _interruptible(run: Run) -> int:
+    """Execute it; SIGINT and SIGTERM end it, and all is cleaned up: that is INTERRUPTED, otherwise 0."""
+    loop = asyncio.get_running_loop()
+    task = asyncio.create_task(run.execute())
+    status = 0
+
+    def interrupt() -> None:
+        nonlocal status
+        status = INTERRUPTED
+        task.cancel()
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, interrupt)
+    try:
+        await task
+    finally:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.remove_signal_handler(number)
+    return status
+
+
+def judge(run: Run) -> Judgement:
+    """Judge what the journals say; of a run that was cut short, as much as there is."""
+    start = time.monotonic() if run.scene is None else run.scene.began
+    return check(events(run.journals, start))
+
+
+def _keep_evidence(run: Run, directory: Path) -> None:
+    """Logs and journals of a run that went wrong stay, beside the report."""
+    directory.mkdir(exist_ok=True)
+    for pattern in ("nodes/*.log", "clients/*.log", "clients/*.journal", "proxy.log"):
+        for path in run.directory.glob(pattern):
+            shutil.copy(path, directory / path.name)
