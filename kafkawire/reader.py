@@ -6,6 +6,7 @@ Produce and Fetch requests, which have one field more than anything else, are re
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import lru_cache
 from struct import Struct
 from typing import Any
 
@@ -18,6 +19,11 @@ _INT8 = Struct(">b")
 _INT16 = Struct(">h")
 _INT32 = Struct(">i")
 _INT64 = Struct(">q")
+
+
+@lru_cache(64)
+def _int32s(count: int) -> Struct:
+    return Struct(f">{count}i")
 
 
 class Reader:
@@ -93,6 +99,19 @@ class Reader:
         """A view, not a copy."""
         return self._content(self._count())
 
+    def int32s(self) -> tuple[int, ...]:
+        """A whole array of them; null counts as empty."""
+        count = self._count()
+        if count <= 0:
+            if count < -1:
+                raise invalid(f"an array of {count} items")
+            return ()
+        if count * 4 > len(self._data) - self.position:
+            raise invalid(f"an array of {count} items")
+        values = _int32s(count).unpack_from(self._data, self.position)
+        self.position += 4 * count
+        return values
+
     def items(self) -> Iterator[int]:
         """The indexes of an array's items: read one item in each round. Null counts as empty."""
         return iter(self.nullable_items() or ())
@@ -126,16 +145,24 @@ class Reader:
 
     def tags(self) -> dict[int, Reader]:
         """The tagged fields at this place by number; none in the plain encoding."""
+        if not self._compact:
+            return {}
+        if self._data[self.position] == 0:  # hardly anything is tagged
+            self.position += 1
+            return {}
         found: dict[int, Reader] = {}
-        if self._compact:
-            for _ in range(self._varint()):
-                tag = self._varint()
-                content = self._content(self._varint())
-                assert content is not None
-                found[tag] = Reader(content, compact=True)
+        for _ in range(self._varint()):
+            tag = self._varint()
+            content = self._content(self._varint())
+            assert content is not None
+            found[tag] = Reader(content, compact=True)
         return found
 
     def _varint(self) -> int:
+        value = self._data[self.position]
+        if value < 0x80:
+            self.position += 1
+            return value
         value, self.position = read_unsigned(self._data, self.position)
         return value
 

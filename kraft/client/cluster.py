@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, NamedTuple, Self
 
-from kafkawire import messages
 from kafkawire.apis import ApiKey
 from kafkawire.errors import ErrorCode, KafkaError
+from kafkawire.metadata_client import MetadataRequest, MetadataResponse, PartitionMetadata, TopicMetadata
 from kraft.client.connections import (
     CONNECTION_FAILURES,
     Connection,
@@ -110,6 +111,9 @@ class Cluster:
         self._opening: dict[tuple[str, int, str], asyncio.Task[Connection]] = {}
         self._refreshing: asyncio.Task[None] | None = None
         self._unreachable: set[tuple[str, int]] = set()
+        self._purposes = 0
+        self.refreshed_at = -math.inf
+        """The loop's time of the last successful `refresh`."""
 
     async def __aenter__(self) -> Self:
         return self
@@ -134,10 +138,22 @@ class Cluster:
 
     async def call(self, node_id: int, key: ApiKey, request: Any, timeout: float | None = None) -> Any:
         """Ask one broker; raises one of CONNECTION_FAILURES."""
-        connection = await self.connection(node_id)
+        connection = self.connected(node_id) or await self.connection(node_id)
         return await connection.call(
             key, request, self.options.request_timeout if timeout is None else timeout
         )
+
+    def new_purpose(self, name: str) -> str:
+        """A purpose for connections of one's own (see `connection`), on which nobody else waits."""
+        self._purposes += 1
+        return f"{name}-{self._purposes}"
+
+    def close_purpose(self, purpose: str) -> None:
+        """Close all connections of a purpose."""
+        for place in [place for place in self._connections if place[2] == purpose]:
+            self._connections.pop(place).close()
+        for place in [place for place in self._opening if place[2] == purpose]:
+            self._opening[place].cancel()
 
     async def call_any(self, key: ApiKey, request: Any, timeout: float | None = None) -> Any:
         """Ask brokers one after the other until one answers; raises the last one's failure."""
@@ -167,6 +183,14 @@ class Cluster:
         if broker is None:
             raise DisconnectedError(f"broker {node_id} is not known")
         return await self._connect(broker.host, broker.port, purpose)
+
+    def connected(self, node_id: int, purpose: str = "") -> Connection | None:
+        """The same if it is open already."""
+        broker = self.brokers.get(node_id)
+        if broker is None:
+            return None
+        connection = self._connections.get((broker.host, broker.port, purpose))
+        return connection if connection is not None and connection.is_open else None
 
     async def _connect(self, host: str, port: int, purpose: str) -> Connection:
         place = (host, port, purpose)
@@ -206,19 +230,20 @@ class Cluster:
 
     async def _refresh(self) -> None:
         response = await self.metadata(sorted(self._wanted))
+        self.refreshed_at = asyncio.get_running_loop().time()
         for topic in response.topics:
+            if topic.name is None:
+                continue
             if topic.error_code == ErrorCode.NONE:
                 described = _topic(topic)
                 self.topics[described.name] = _newer(self.topics.get(described.name), described)
             elif topic.error_code == ErrorCode.UNKNOWN_TOPIC_OR_PARTITION:
                 self.topics.pop(topic.name, None)
 
-    async def metadata(self, topics: Sequence[str] | None) -> Any:
+    async def metadata(self, topics: Sequence[str] | None) -> MetadataResponse:
         """The Metadata response for `topics`, or for all with None; its brokers are taken over."""
-        request_class = messages.request_class(ApiKey.METADATA)
-        named = None if topics is None else [request_class.MetadataRequestTopic(name=name) for name in topics]
-        request = request_class(topics=named, allow_auto_topic_creation=False)
-        response = await self.call_any(ApiKey.METADATA, request)
+        request = MetadataRequest(None if topics is None else tuple(topics))
+        response: MetadataResponse = await self.call_any(ApiKey.METADATA, request)
         self.brokers = {b.node_id: Broker(b.node_id, b.host, b.port, b.rack) for b in response.brokers}
         self.controller_id = response.controller_id
         self.cluster_id = response.cluster_id
@@ -267,25 +292,16 @@ class Cluster:
         return len(self.topics[topic].partitions)
 
 
-def _topic(topic: Any) -> Topic:
-    partitions = sorted(
-        (
-            Partition(
-                each.partition_index,
-                each.leader_id,
-                each.leader_epoch,
-                tuple(each.replica_nodes),
-                tuple(each.isr_nodes),
-                tuple(each.offline_replicas),
-            )
-            for each in topic.partitions
-        ),
-        key=lambda partition: partition.index,
-    )
-    return Topic(topic.name, bool(topic.is_internal), tuple(partitions))
+def _topic(topic: TopicMetadata) -> Topic:
+    partitions = sorted(map(_partition, topic.partitions), key=lambda partition: partition.index)
+    return Topic(topic.name or "", topic.internal, tuple(partitions))
 
 
-def describe_topics(response: Any) -> list[Topic]:
+def _partition(each: PartitionMetadata) -> Partition:
+    return Partition(each.partition, each.leader, each.leader_epoch, each.replicas, each.isr, each.offline)
+
+
+def describe_topics(response: MetadataResponse) -> list[Topic]:
     """The topics of a Metadata response that have no error, by name."""
     return sorted((_topic(t) for t in response.topics if not t.error_code), key=lambda topic: topic.name)
 

@@ -8,12 +8,13 @@ can be used.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
-from typing import Any, cast
+from collections.abc import Awaitable, Callable, Mapping
+from functools import lru_cache
+from typing import Any, NamedTuple, cast
 
-from kafkawire import messages
 from kafkawire.apis import APIS, ApiKey
+from kafkawire.client_messages import decode_client_response, encode_client_request
+from kafkawire.client_versions import ApiVersionsRequest, ApiVersionsResponse
 from kafkawire.errors import ErrorCode, KafkaError
 from kafkawire.frames import FrameError, FrameReader
 
@@ -27,8 +28,10 @@ CONNECTION_FAILURES = (OSError, TimeoutError)
 """What a call raises when the broker is out of reach; the request may have been carried out or not."""
 
 
-_BY_NAME = {ApiKey.PRODUCE: 12, ApiKey.FETCH: 12}
+_BY_NAME = {ApiKey.PRODUCE: 12, ApiKey.FETCH: 12, ApiKey.OFFSET_COMMIT: 9, ApiKey.OFFSET_FETCH: 9}
 """The last versions that refer to topics by name, as this client does."""
+
+_SOFTWARE = ApiVersionsRequest("kraft-client", "1")
 
 
 class DisconnectedError(ConnectionError):
@@ -40,23 +43,27 @@ async def dial_tcp(make: Callable[[], Connection], host: str, port: int) -> None
     await asyncio.get_running_loop().create_connection(make, host, port)
 
 
-@dataclass(frozen=True, slots=True)
-class _Unanswered:
+class _Unanswered(NamedTuple):
     key: ApiKey
     version: int
     reply: asyncio.Future[Any]
 
 
 class Connection(asyncio.BufferedProtocol):
-    """A connection after `open_connection`. All methods belong to one event loop."""
+    """A connection after `open_connection`. All methods belong to one event loop.
+
+    `features` are those that the cluster has finalized, with their levels (KIP-584). What requests and
+    responses are for each API: `kafkawire.client_messages`.
+    """
 
     def __init__(self, client_id: str) -> None:
+        self.features: Mapping[str, int] = {}
         self._client_id = client_id
         self._frames = FrameReader(MAX_RESPONSE_BYTES)
         self._unanswered: dict[int, _Unanswered] = {}
         self._transport: asyncio.Transport | None = None
         self._next_id = 0
-        self._versions: dict[int, int] = {ApiKey.API_VERSIONS: 0}
+        self._versions: Mapping[int, int] = {}
 
     @property
     def is_open(self) -> bool:
@@ -68,8 +75,8 @@ class Connection(asyncio.BufferedProtocol):
         if self._transport is not None:
             self._transport.abort()
 
-    def send(self, key: ApiKey, request: Any) -> asyncio.Future[Any]:
-        """Send at once and return the future of the reply.
+    def send(self, key: ApiKey, request: Any, newest: int | None = None) -> asyncio.Future[Any]:
+        """Send at once, in a version up to `newest`, and return the future of the reply.
 
         The future fails with DisconnectedError, or with KafkaError if the reply is malformed. Raises
         DisconnectedError if the connection is closed, KafkaError(UNSUPPORTED_VERSION) if the broker does not
@@ -82,31 +89,31 @@ class Connection(asyncio.BufferedProtocol):
         version = self._versions.get(key)
         if version is None:
             raise KafkaError(ErrorCode.UNSUPPORTED_VERSION, f"the broker has no {key.name} that we know")
-        self._next_id = (self._next_id + 1) & 0x7FFFFFFF
+        return self._send(key, version if newest is None else min(version, newest), request)
+
+    def _send(self, key: ApiKey, version: int, request: Any) -> asyncio.Future[Any]:
+        assert self._transport is not None
+        number = self._next_id = (self._next_id + 1) & 0x7FFFFFFF
+        frame = encode_client_request(key, version, number, request, self._client_id)
         reply: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-        self._unanswered[self._next_id] = _Unanswered(key, version, reply)
-        self._transport.write(messages.encode_request(key, version, self._next_id, request, self._client_id))
+        self._unanswered[number] = _Unanswered(key, version, reply)
+        self._transport.write(frame)
         return reply
 
-    async def call(self, key: ApiKey, request: Any, timeout: float) -> Any:
+    async def call(self, key: ApiKey, request: Any, timeout: float, newest: int | None = None) -> Any:
         """Send and wait for the reply; TimeoutError after `timeout` seconds, else as `send`."""
-        async with asyncio.timeout(timeout):
-            return await self.send(key, request)
+        return await in_time(self.send(key, request, newest), timeout)
 
-    async def negotiate(self, timeout: float) -> None:
+    async def negotiate(self) -> None:
         """Learn which versions the broker speaks; for each API the newest that both know is used."""
-        response = await self.call(
-            ApiKey.API_VERSIONS, messages.request_class(ApiKey.API_VERSIONS)(), timeout
-        )
+        version = APIS[ApiKey.API_VERSIONS].max_version
+        response: ApiVersionsResponse = await self._send(ApiKey.API_VERSIONS, version, _SOFTWARE)
+        if response.error_code == ErrorCode.UNSUPPORTED_VERSION:
+            response = await self._send(ApiKey.API_VERSIONS, 0, _SOFTWARE)
         if response.error_code:
             raise KafkaError(ErrorCode(response.error_code), "the broker does not tell its versions")
-        for theirs in response.api_keys:
-            ours = APIS.get(theirs.api_key)
-            if ours is not None:
-                newest = _BY_NAME.get(ours.key, ours.max_version)
-                version = min(newest, theirs.max_version)
-                if version >= max(ours.min_version, theirs.min_version):
-                    self._versions[ours.key] = version
+        self._versions = _newest_versions(response.versions)
+        self.features = dict(response.features)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Called by the event loop."""
@@ -136,7 +143,7 @@ class Connection(asyncio.BufferedProtocol):
         if unanswered.reply.done():
             return
         try:
-            response = messages.decode_response(unanswered.key, unanswered.version, frame)
+            response = decode_client_response(unanswered.key, unanswered.version, frame)
         except KafkaError as error:
             unanswered.reply.set_exception(error)
         else:
@@ -153,13 +160,61 @@ class Connection(asyncio.BufferedProtocol):
                 each.reply.exception()  # whoever has stopped waiting is not to be told by a warning
 
 
+async def in_time(reply: asyncio.Future[Any], timeout: float) -> Any:
+    """The result of a reply; TimeoutError if it has none after `timeout` seconds."""
+    timer = asyncio.get_running_loop().call_later(timeout, _give_up, reply)
+    try:
+        return await reply
+    finally:
+        timer.cancel()
+
+
+async def is_answered(reply: asyncio.Future[Any], timeout: float) -> bool:
+    """Whether a reply has come, or failed, within `timeout` seconds. It stays as it is."""
+    if reply.done():
+        return True
+    loop = asyncio.get_running_loop()
+    waiter = loop.create_future()
+
+    def wake(_: object = None) -> None:
+        if not waiter.done():
+            waiter.set_result(None)
+
+    timer = loop.call_later(timeout, wake)
+    reply.add_done_callback(wake)
+    try:
+        await waiter
+    finally:
+        timer.cancel()
+        reply.remove_done_callback(wake)
+    return reply.done()
+
+
+def _give_up(reply: asyncio.Future[Any]) -> None:
+    if not reply.done():
+        reply.set_exception(TimeoutError())
+
+
+@lru_cache(64)
+def _newest_versions(theirs: tuple[tuple[int, int, int], ...]) -> Mapping[int, int]:
+    """For each API the newest version that the broker and this client know."""
+    versions = {}
+    for key, low, high in theirs:
+        ours = APIS.get(key)
+        if ours is not None:
+            version = min(_BY_NAME.get(ours.key, ours.max_version), high)
+            if version >= max(ours.min_version, low):
+                versions[key] = version
+    return versions
+
+
 async def open_connection(dial: Dial, host: str, port: int, client_id: str, timeout: float) -> Connection:
     """Connect and negotiate versions; raises one of CONNECTION_FAILURES or KafkaError."""
     connection = Connection(client_id)
     try:
         async with asyncio.timeout(timeout):
             await dial(lambda: connection, host, port)
-            await connection.negotiate(timeout)
+            await connection.negotiate()
     except BaseException:
         connection.close()
         raise

@@ -14,13 +14,16 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
-from kafkawire import messages
 from kafkawire.apis import ApiKey
 from kafkawire.compression import Compression
 from kafkawire.errors import ErrorCode, KafkaError
-from kraft.client.batches import Delivery, PendingBatch, Producer, record_size
+from kafkawire.produce import ProducePartition, ProduceRequest
+from kafkawire.produce_client import ProduceResponse
+from kafkawire.records import NewRecord
+from kraft.client.batches import Delivery, PendingBatch, Producer
 from kraft.client.cluster import Backoff, Cluster, Leader
-from kraft.client.connections import CONNECTION_FAILURES, Connection
+from kraft.client.connections import CONNECTION_FAILURES, Connection, is_answered
+from kraft.client.errors import OutcomeUnknownError
 
 MAX_IN_FLIGHT = 5
 
@@ -56,17 +59,29 @@ class ProducerOptions:
 
 @dataclass(frozen=True, slots=True)
 class LaneContext:
-    """What all lanes of a producer share. `released` is told of every batch that left, stored or not."""
+    """What all lanes of a producer share.
+
+    `identity` gives the id and epoch to write under; where it has changed, sequences begin anew.
+    `released` is told of every batch that left, stored or not, `failed` of what ended a lane. Batches belong
+    to transactions of `transactional_id`, if there is one, and are sent by Produce up to `newest`.
+    """
 
     cluster: Cluster
     options: ProducerOptions
     identity: Callable[[], Awaitable[Producer]]
     acknowledged: Callable[[Acknowledged], None]
     released: Callable[[PendingBatch], None]
+    failed: Callable[[KafkaError], None]
+    transactional_id: str | None = None
+    newest: int | None = None
 
 
 class _RetryError(Exception):
-    """The attempt failed in a way that another one, perhaps with another leader, may heal."""
+    """The attempt failed in a way that another one may heal."""
+
+    def __init__(self, *, same_leader: bool = False) -> None:
+        super().__init__()
+        self.same_leader = same_leader
 
 
 class Lane:
@@ -78,6 +93,7 @@ class Lane:
         self._context = context
         self._waiting: deque[PendingBatch] = deque()
         self._unacknowledged: deque[PendingBatch] = deque()
+        self._identity: Producer | None = None
         self._next_sequence = 0
         self._failure: KafkaError | None = None
         self._due = asyncio.Event()
@@ -91,63 +107,102 @@ class Lane:
         """True if at least one whole batch waits."""
         return len(self._waiting) > 1
 
-    def add(self, timestamp_ms: int, key: bytes | None, value: bytes | None) -> Delivery:
-        """Append a record to the newest batch, or start another; raises what ended the lane."""
+    @property
+    def is_empty(self) -> bool:
+        """True if everything that was added is settled."""
+        return not self._waiting and not self._unacknowledged
+
+    def add(self, record: NewRecord, size: int) -> Delivery:
+        """Append a record of `size` to the newest batch, or start another; raises what ended the lane."""
         if self._failure is not None:
             raise self._failure
         options = self._context.options
         waiting = self._waiting
-        if not waiting or not waiting[-1].fits(record_size(key, value), options.batch_size):
+        if not waiting or not waiting[-1].fits(size, options.batch_size):
             waiting.append(PendingBatch())
             if len(waiting) > 1:
                 self._due.set()
             elif self._linger is None:
                 self._linger = asyncio.get_running_loop().call_later(options.linger, self._ripe)
-        return waiting[-1].add(timestamp_ms, key, value)
+        return waiting[-1].add(record, size)
 
     def _ripe(self) -> None:
         self._linger = None
         self._due.set()
 
+    def hurry(self) -> None:
+        """Send what waits at once."""
+        self._due.set()
+
     async def drained(self) -> None:
         """Wait until nothing is left; raises what ended the lane."""
-        while self._waiting or self._unacknowledged:
+        while not self.is_empty:
             self._due.set()
             self._empty.clear()
             await self._empty.wait()
         if self._failure is not None:
             raise self._failure
 
+    async def abandon(self, error: KafkaError, patience: float) -> None:
+        """End the lane: what was not sent fails with `error`; replies to the rest have `patience` seconds."""
+        self._failure = error
+        self._drop_waiting(error)
+        try:
+            async with asyncio.timeout(patience):
+                while self._unacknowledged and patience > 0:
+                    self._empty.clear()
+                    await self._empty.wait()
+        except TimeoutError:
+            pass
+        self.task.cancel()
+        self._fail(error)
+
     async def _run(self) -> None:
         try:
-            identity = await self._context.identity()
             while True:
                 await self._work()
-                await self._send_all(identity)
+                await self._send_all()
         except KafkaError as error:
             self._fail(error)
+            self._context.failed(error)
 
-    async def _send_all(self, identity: Producer) -> None:
+    async def _send_all(self) -> None:
         """Send what there is, over as many leaders as it takes; raises KafkaError when time is over."""
-        limit = self._context.options.delivery_timeout
-        loop = asyncio.get_running_loop()
-        backoff = Backoff()
+        cluster = self._context.cluster
+        identity = await self._context.identity()
+        if identity != self._identity:
+            self._identity, self._next_sequence = identity, 0
+        self._last_progress = asyncio.get_running_loop().time()
+        leader = cluster.known_leader(self.topic, self.partition)
         failed: Leader | None = None
-        self._last_progress = loop.time()
+        backoff = Backoff()
         while True:
-            try:
-                async with asyncio.timeout_at(self._last_progress + limit):
-                    leader = await self._context.cluster.leader(self.topic, self.partition, not_before=failed)
-            except TimeoutError:
-                raise KafkaError(ErrorCode.REQUEST_TIMED_OUT, f"no success within {limit} s") from None
+            if leader is None:
+                leader = await self._find_leader(failed)
             try:
                 return await self._send_to(leader, identity)
-            except (_RetryError, *CONNECTION_FAILURES):
-                failed = leader
+            except (_RetryError, *CONNECTION_FAILURES) as failure:
+                if isinstance(failure, _RetryError) and failure.same_leader and not self._is_late:
+                    await backoff.pause()
+                    continue
+                failed, leader = leader, None
                 await backoff.pause()
 
+    @property
+    def _is_late(self) -> bool:
+        limit = self._last_progress + self._context.options.delivery_timeout
+        return asyncio.get_running_loop().time() > limit
+
+    async def _find_leader(self, failed: Leader | None) -> Leader:
+        limit = self._context.options.delivery_timeout
+        try:
+            async with asyncio.timeout_at(self._last_progress + limit):
+                return await self._context.cluster.leader(self.topic, self.partition, not_before=failed)
+        except TimeoutError:
+            raise KafkaError(ErrorCode.REQUEST_TIMED_OUT, f"no success within {limit} s") from None
+
     async def _work(self) -> None:
-        while not self._unacknowledged and not self._waiting:
+        while self.is_empty:
             self._due.clear()
             self._empty.set()
             await self._due.wait()
@@ -156,7 +211,8 @@ class Lane:
 
     async def _send_to(self, leader: Leader, identity: Producer) -> None:
         """Send everything to one leader and take its replies, until nothing is left to send."""
-        connection = await self._context.cluster.connection(leader.node_id)
+        cluster, context = self._context.cluster, self._context
+        connection = cluster.connected(leader.node_id) or await cluster.connection(leader.node_id)
         replies: deque[asyncio.Future[Any]] = deque(
             self._send(connection, batch) for batch in self._unacknowledged
         )
@@ -165,7 +221,10 @@ class Lane:
             while len(self._waiting) > bool(replies) and len(replies) < MAX_IN_FLIGHT:
                 batch = self._waiting.popleft()
                 self._next_sequence = batch.encode(
-                    identity, self._next_sequence, self._context.options.compression
+                    identity,
+                    self._next_sequence,
+                    context.options.compression,
+                    transactional=context.transactional_id is not None,
                 )
                 self._unacknowledged.append(batch)
                 replies.append(self._send(connection, batch))
@@ -175,41 +234,45 @@ class Lane:
             self._take(response)
 
     def _send(self, connection: Connection, batch: PendingBatch) -> asyncio.Future[Any]:
-        request_class = messages.request_class(ApiKey.PRODUCE)
-        topic_class = request_class.TopicProduceData
-        data = topic_class.PartitionProduceData(index=self.partition, records=batch.encoded)
-        request = request_class(
-            transactional_id=None,
-            acks=-1,
-            timeout_ms=int(self._context.cluster.options.request_timeout * 1000),
-            topic_data=[topic_class(name=self.topic, partition_data=[data])],
+        context = self._context
+        batch.attempts += 1
+        request = ProduceRequest(
+            context.transactional_id,
+            -1,
+            int(context.cluster.options.request_timeout * 1000),
+            [ProducePartition(self.topic, self.partition, memoryview(batch.encoded))],
         )
-        return connection.send(ApiKey.PRODUCE, request)
+        return connection.send(ApiKey.PRODUCE, request, context.newest)
 
-    async def _reply(self, reply: asyncio.Future[Any], leader: Leader) -> Any:
+    async def _reply(self, reply: asyncio.Future[Any], leader: Leader) -> ProduceResponse:
         """The reply; gives up on it when the partition has another leader or the time is over."""
         cluster = self._context.cluster
-        loop = asyncio.get_running_loop()
-        deadline = loop.time() + cluster.options.request_timeout
-        while not reply.done():
-            await asyncio.wait([reply], timeout=self._context.options.stall_check)
-            if reply.done():
-                break
+        deadline = asyncio.get_running_loop().time() + cluster.options.request_timeout
+        while not await is_answered(reply, self._context.options.stall_check):
             await _refresh_if_possible(cluster, self.topic)
-            if cluster.known_leader(self.topic, self.partition) != leader or loop.time() > deadline:
+            late = asyncio.get_running_loop().time() > deadline
+            if late or cluster.known_leader(self.topic, self.partition) != leader:
                 raise _RetryError
-        return reply.result()
+        response: ProduceResponse = reply.result()
+        return response
 
-    def _take(self, response: Any) -> None:
+    def _take(self, response: ProduceResponse) -> None:
         """Account for the reply to the oldest batch; raises _RetryError, or KafkaError if nothing helps."""
-        result = response.responses[0].partition_responses[0]
-        code = ErrorCode(result.error_code)
-        if code not in (ErrorCode.NONE, ErrorCode.DUPLICATE_SEQUENCE_NUMBER):
+        (result,) = response.results
+        batch = self._unacknowledged[0]
+        if result.error_code not in (ErrorCode.NONE, ErrorCode.DUPLICATE_SEQUENCE_NUMBER):
+            code = ErrorCode(result.error_code)
             if code.retriable:
-                raise _RetryError
-            raise KafkaError(code, f"{self.topic}-{self.partition}: {result.error_message or code.name}")
-        base_offset = result.base_offset if code is ErrorCode.NONE else -1
-        batch = self._unacknowledged.popleft()
+                # The last transaction's markers are on their way: that says nothing about the leader.
+                raise _RetryError(same_leader=code is ErrorCode.CONCURRENT_TRANSACTIONS)
+            error = KafkaError(code, f"{self.topic}-{self.partition}: {result.error_message or code.name}")
+            if batch.attempts == 1:  # or the refusal may be of a repetition of what is stored
+                self._unacknowledged.popleft()
+                batch.fail(error)
+                self._context.released(batch)
+            raise error
+        self._unacknowledged.popleft()
+        base_offset = -1 if result.error_code else result.base_offset
         self._last_progress = asyncio.get_running_loop().time()
         if not batch.acknowledged.done():
             batch.acknowledged.set_result(base_offset)
@@ -218,14 +281,18 @@ class Lane:
 
     def _fail(self, error: KafkaError) -> None:
         self._failure = error
-        for batch in (*self._unacknowledged, *self._waiting):
-            if not batch.acknowledged.done():
-                batch.acknowledged.set_exception(error)
-                batch.acknowledged.exception()  # who does not wait for it is told by `flush` and `send`
+        for batch in self._unacknowledged:
+            batch.fail(OutcomeUnknownError(error.code, error.message))
             self._context.released(batch)
         self._unacknowledged.clear()
-        self._waiting.clear()
+        self._drop_waiting(error)
         self._empty.set()
+
+    def _drop_waiting(self, error: KafkaError) -> None:
+        for batch in self._waiting:
+            batch.fail(error)
+            self._context.released(batch)
+        self._waiting.clear()
 
 
 async def _refresh_if_possible(cluster: Cluster, topic: str) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Callable
 from types import TracebackType
 from typing import Self
@@ -11,15 +10,11 @@ from typing import Self
 from kafkawire import messages
 from kafkawire.apis import ApiKey
 from kafkawire.errors import ErrorCode, KafkaError
-from kraft.client.batches import Delivery, PendingBatch, Producer, record_size
+from kraft.client.batches import Delivery, Producer
 from kraft.client.cluster import Backoff, Cluster
 from kraft.client.connections import CONNECTION_FAILURES
-from kraft.client.lanes import Acknowledged, Lane, LaneContext, ProducerOptions
-from kraft.client.partitioning import partition_for_key
-
-
-def _ignore(acknowledged: Acknowledged) -> None:
-    """Nobody listens."""
+from kraft.client.lanes import Acknowledged, ProducerOptions
+from kraft.client.outbox import ClockMs, Headers, Outbox, ignore, wall_clock_ms
 
 
 class IdempotentProducer:
@@ -35,20 +30,14 @@ class IdempotentProducer:
         options: ProducerOptions | None = None,
         *,
         on_acknowledged: Callable[[Acknowledged], None] | None = None,
-        clock_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
+        clock_ms: ClockMs = wall_clock_ms,
     ) -> None:
         self.cluster = cluster
         self.options = options or ProducerOptions()
-        self._context = LaneContext(
-            cluster, self.options, self.identity, on_acknowledged or _ignore, self._released
+        self._outbox = Outbox(
+            cluster, self.options, self.identity, on_acknowledged or ignore, ignore, clock_ms
         )
-        self._clock_ms = clock_ms
         self._identity: asyncio.Task[Producer] | None = None
-        self._lanes: dict[tuple[str, int], Lane] = {}
-        self._rotation: dict[str, int] = {}
-        self._buffered = 0
-        self._room = asyncio.Event()
-        self._room.set()
 
     async def __aenter__(self) -> Self:
         return self
@@ -63,10 +52,7 @@ class IdempotentProducer:
             if error is None:
                 await self.flush()
         finally:
-            tasks = [lane.task for lane in self._lanes.values()]
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            await self._outbox.close()
 
     async def send(
         self,
@@ -76,6 +62,7 @@ class IdempotentProducer:
         key: bytes | None = None,
         partition: int | None = None,
         timestamp_ms: int | None = None,
+        headers: Headers | None = None,
     ) -> Delivery:
         """Put a record into its partition's lane; waits while the buffer is full.
 
@@ -83,39 +70,19 @@ class IdempotentProducer:
         the KafkaError that ended the lane.
         """
         if partition is None:
-            partition = await self._partition(topic, key)
-        lane = self._lanes.get((topic, partition))
-        if lane is None:
-            lane = self._lanes[topic, partition] = Lane(self._context, topic, partition)
-        while self._buffered > self.options.buffer_size:
-            self._room.clear()
-            await self._room.wait()
-        self._buffered += record_size(key, value)
-        delivery = lane.add(self._clock_ms() if timestamp_ms is None else timestamp_ms, key, value)
-        if delivery.begins_batch:
-            await asyncio.sleep(0)  # the batch before it can leave, also from a loop that never waits
-        return delivery
+            partition = await self._outbox.partition_for(topic, key)
+        return await self._outbox.add(topic, partition, key, value, timestamp_ms, headers)
 
     async def flush(self) -> None:
         """Wait until every record that was sent is stored; raises the KafkaError of the first that is not."""
-        await asyncio.gather(*(lane.drained() for lane in list(self._lanes.values())))
-
-    async def _partition(self, topic: str, key: bytes | None) -> int:
-        known = self.cluster.topics.get(topic)
-        count = len(known.partitions) if known is not None else await self.cluster.partition_count(topic)
-        if key is not None:
-            return partition_for_key(key, count)
-        current = self._rotation.get(topic, 0) % count
-        lane = self._lanes.get((topic, current))
-        if lane is not None and lane.batch_is_full:
-            current = (current + 1) % count
-        self._rotation[topic] = current
-        return current
+        await self._outbox.flush()
 
     async def identity(self) -> Producer:
         """The producer id, asked for once."""
         if self._identity is None:
             self._identity = asyncio.create_task(self._init_producer_id())
+        if self._identity.done():
+            return self._identity.result()
         return await asyncio.shield(self._identity)
 
     async def _init_producer_id(self) -> Producer:
@@ -136,8 +103,3 @@ class IdempotentProducer:
             if not code.retriable:
                 raise KafkaError(code, "no producer id")
             await backoff.pause()
-
-    def _released(self, batch: PendingBatch) -> None:
-        """A batch has left its lane: what it took of the buffer is free."""
-        self._buffered -= sum(record_size(key, value) for _, key, value, *_ in batch.records)
-        self._room.set()

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import uuid
 from collections import deque
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from typing import Any
 
 import pytest
@@ -15,6 +16,9 @@ from kafkawire.apis import APIS, ApiKey
 from kafkawire.errors import ErrorCode
 from kafkawire.headers import parse_request_header
 from kafkawire.records import headers, stamp
+from kraft.client.admin import Admin
+from kraft.client.cluster import Cluster
+from kraft.local_cluster import LocalCluster, plan_cluster
 
 TOPIC = "t"
 MAX_IN_FLIGHT = 5
@@ -279,3 +283,48 @@ async def fake() -> AsyncIterator[FakeCluster]:
     await cluster.start(2)
     yield cluster
     await cluster.stop()
+
+
+NODE_SETTINGS = {
+    "group.initial.rebalance.delay.ms": "0",
+    "group.min.session.timeout.ms": "500",
+    "offsets.topic.num.partitions": "2",
+    "transaction.state.log.num.partitions": "2",
+}
+
+
+@pytest.fixture(scope="session")
+def real_node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A node with both roles, as a process; where it is reached."""
+    with asyncio.Runner() as runner:
+        cluster = LocalCluster(plan_cluster(1, 1, tmp_path_factory.mktemp("node")), NODE_SETTINGS)
+        (process,) = cluster.processes.values()
+        try:
+            runner.run(cluster.start())
+            yield cluster.plan.bootstrap
+            assert runner.run(process.terminate()) == 0
+            assert "Traceback" not in process.log_path.read_text()
+        finally:
+            process.kill_now()
+
+
+@pytest.fixture
+async def cluster(real_node: str) -> AsyncIterator[Cluster]:
+    """A client's view of the node."""
+    async with Cluster(real_node) as cluster, asyncio.timeout(30):
+        yield cluster
+
+
+_names = itertools.count(1)
+
+
+@pytest.fixture
+def make_topic(cluster: Cluster) -> Callable[..., Awaitable[str]]:
+    """Creates a topic of a name that no other test has."""
+
+    async def make(partitions: int = 1) -> str:
+        name = f"topic-{next(_names)}"
+        await Admin(cluster).create_topic(name, partitions=partitions, replication_factor=1)
+        return name
+
+    return make

@@ -13,8 +13,10 @@ import pytest
 from kafkawire import messages
 from kafkawire.apis import ApiKey
 from kafkawire.errors import ErrorCode
-from kafkawire.fetch import FetchPartition, FetchRequest
+from kafkawire.fetch import FetchPartition, FetchRequest, FetchResult
 from kafkawire.fetch_client import FetchResponse, decode_fetch_response, encode_fetch_request
+from kafkawire.metadata_client import MetadataRequest
+from kafkawire.produce import ProducePartition, ProduceRequest
 from kafkawire.records import build_batch
 
 pytestmark = [
@@ -26,12 +28,9 @@ pytestmark = [
 SESSION_TIMEOUT = 3.0
 
 
-def produce_request(topic: str, batch: bytes, timeout_ms: int = 5000) -> Any:
+def produce_request(topic: str, batch: bytes, timeout_ms: int = 5000) -> ProduceRequest:
     """Asks for one batch in partition 0, acknowledged by all."""
-    request = messages.request_class(ApiKey.PRODUCE)
-    data = request.TopicProduceData.PartitionProduceData(index=0, records=batch)
-    topic_data = [request.TopicProduceData(name=topic, partition_data=[data])]
-    return request(transactional_id=None, acks=-1, timeout_ms=timeout_ms, topic_data=topic_data)
+    return ProduceRequest(None, -1, timeout_ms, [ProducePartition(topic, 0, memoryview(batch))])
 
 
 async def produce(world: Any, topic: str, batch: bytes) -> Any:
@@ -40,7 +39,7 @@ async def produce(world: Any, topic: str, batch: bytes) -> Any:
     async def done() -> Any:
         leader = await world.leader(topic)
         response = await world.client.call(leader, ApiKey.PRODUCE, produce_request(topic, batch), 6.0)
-        result = response.responses[0].partition_responses[0]
+        (result,) = response.results
         return result if result.error_code == ErrorCode.NONE else None
 
     return await world.until(done)
@@ -84,7 +83,7 @@ async def test_a_paused_leader_is_replaced_and_fenced(world: Any, start_load: Ca
     try:
         async with asyncio.timeout(20):
             answer = await to_zombie
-        assert answer.responses[0].partition_responses[0].error_code in (
+        assert answer.results[0].error_code in (
             ErrorCode.NOT_LEADER_OR_FOLLOWER,
             ErrorCode.REQUEST_TIMED_OUT,
             ErrorCode.NOT_ENOUGH_REPLICAS,
@@ -171,12 +170,10 @@ async def test_the_first_to_ask_after_a_kill_is_told_of_the_next_leader(world: A
     other = min({1, 2, 3} - {leader})
     await world.client.connection(other)
     await world.faults.kill(leader)
-    request = messages.request_class(ApiKey.METADATA)
-    asked = request(topics=[request.MetadataRequestTopic(name=topic)], allow_auto_topic_creation=False)
-    answer = await world.client.call(other, ApiKey.METADATA, asked, 5.0)
+    answer = await world.client.call(other, ApiKey.METADATA, MetadataRequest((topic,)), 5.0)
     (partition,) = answer.topics[0].partitions
     assert partition.error_code == ErrorCode.NONE
-    assert partition.leader_id in {1, 2, 3} - {leader}
+    assert partition.leader in {1, 2, 3} - {leader}
 
 
 async def test_the_wrong_broker_names_the_right_one(world: Any) -> None:
@@ -187,16 +184,13 @@ async def test_the_wrong_broker_names_the_right_one(world: Any) -> None:
     batch = build_batch([(0, b"k", b"v")])
     for other in {1, 2, 3} - {leader}:
         refused = await world.client.call(other, ApiKey.PRODUCE, produce_request(topic, batch), 5.0)
-        result = refused.responses[0].partition_responses[0]
+        (result,) = refused.results
         assert result.error_code == ErrorCode.NOT_LEADER_OR_FOLLOWER
-        assert (result.current_leader.leader_id, result.current_leader.leader_epoch) == (
-            leader,
-            partition.leader_epoch,
-        )
-        (endpoint,) = refused.node_endpoints
+        assert result.leader == (leader, partition.leader_epoch)
+        (endpoint,) = refused.endpoints
         assert (endpoint.node_id, endpoint.port) == (leader, world.client.brokers[leader].port)
         (described,) = (await world.client.metadata([topic])).topics
-        by_id = FetchPartition(described.topic_id.bytes, 0, -1, 0, -1, -1, 1000)
+        by_id = FetchPartition(described.topic_id, 0, -1, 0, -1, -1, 1000)
         told = await fetch_by_id(world.client.brokers[other], by_id)
         (unread,) = told.results
         assert (unread.error_code, unread.leader) == (
@@ -225,33 +219,15 @@ async def test_a_consumer_of_an_older_epoch_is_fenced(world: Any) -> None:
     await world.until_led_by_another(topic, old.leader)
     new = (await world.topic(topic)).partitions[0]
     assert new.leader_epoch > old.leader_epoch
-    request = messages.request_class(ApiKey.FETCH)
 
-    async def fetch(epoch: int) -> Any:
-        part = request.FetchTopic.FetchPartition(
-            partition=0,
-            current_leader_epoch=epoch,
-            fetch_offset=0,
-            last_fetched_epoch=-1,
-            log_start_offset=-1,
-            partition_max_bytes=1000,
-        )
-        asked = request(
-            replica_id=-1,
-            max_wait_ms=0,
-            min_bytes=1,
-            max_bytes=1000,
-            session_id=0,
-            session_epoch=-1,
-            topics=[request.FetchTopic(topic=topic, partitions=[part])],
-            forgotten_topics_data=[],
-            rack_id="",
-        )
-        response = await world.client.call(new.leader, ApiKey.FETCH, asked, 5.0)
-        return response.responses[0].partitions[0]
+    async def fetch(epoch: int) -> FetchResult:
+        wanted = [FetchPartition(topic, 0, epoch, 0, -1, -1, 1000)]
+        asked = FetchRequest(-1, 0, 1, 1000, 0, 0, -1, wanted, [], "")
+        (result,) = (await world.client.call(new.leader, ApiKey.FETCH, asked, 5.0)).results
+        return result
 
     fenced = await fetch(old.leader_epoch)
     assert fenced.error_code == ErrorCode.FENCED_LEADER_EPOCH
-    assert fenced.current_leader.leader_epoch == new.leader_epoch
+    assert fenced.leader == (new.leader, new.leader_epoch)
     assert (await fetch(new.leader_epoch + 1)).error_code == ErrorCode.UNKNOWN_LEADER_EPOCH
     assert (await fetch(new.leader_epoch)).error_code == ErrorCode.NONE

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
+from kafkawire.consumer_protocol import read_assignment, write_assignment
 from kafkawire.errors import ErrorCode
 from kraft.coordinator.group.commands import CommitOffsets
 from kraft.coordinator.group.consumer.config import MigrationPolicy
-from kraft.coordinator.group.consumer.embedded import read_assignment, write_assignment
 
 ALL = tuple(range(4))
 

@@ -7,9 +7,9 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from kafkawire import messages
 from kafkawire.apis import ApiKey
 from kafkawire.errors import ErrorCode
+from kafkawire.produce import ProducePartition, ProduceRequest
 from kafkawire.records import build_batch
 from kraft.broker.broker import STALL_BOUND, STALL_REST
 from kraft.client.admin import Admin
@@ -21,12 +21,10 @@ Start = Callable[[int, int], Awaitable[Any]]
 
 
 async def produce(client: Cluster, broker: int) -> ErrorCode:
-    request = messages.request_class(ApiKey.PRODUCE)
-    data = request.TopicProduceData.PartitionProduceData(index=0, records=build_batch([(0, None, b"value")]))
-    topic_data = [request.TopicProduceData(name=TOPIC, partition_data=[data])]
-    message = request(transactional_id=None, acks=-1, timeout_ms=5000, topic_data=topic_data)
-    response = await client.call(broker, ApiKey.PRODUCE, message, 10.0)
-    return ErrorCode(response.responses[0].partition_responses[0].error_code)
+    batch = build_batch([(0, None, b"value")])
+    request = ProduceRequest(None, -1, 5000, [ProducePartition(TOPIC, 0, memoryview(batch))])
+    (result,) = (await client.call(broker, ApiKey.PRODUCE, request, 10.0)).results
+    return ErrorCode(result.error_code)
 
 
 async def until_led_by_another(admin: Admin, leader: int) -> int:

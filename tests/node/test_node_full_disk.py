@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from kafkawire import messages
 from kafkawire.apis import ApiKey
 from kafkawire.errors import ErrorCode
+from kafkawire.produce import ProducePartition, ProduceRequest
 from kafkawire.records import build_batch
 from kraft.client.admin import Admin
 from kraft.client.cluster import Cluster
@@ -35,20 +35,13 @@ async def nodes(tmp_path: Path) -> AsyncIterator[LocalCluster]:
 
 async def produce(client: Cluster, number: int) -> ErrorCode | None:
     """Produce one batch of 1,000 bytes; None if the connection was lost."""
-    request = messages.request_class(ApiKey.PRODUCE)
     batch = build_batch([(0, b"%d" % number, bytes(1000))])
-    data = request.TopicProduceData.PartitionProduceData(index=0, records=batch)
-    topic_data = [request.TopicProduceData(name=TOPIC, partition_data=[data])]
+    request = ProduceRequest(None, -1, 5000, [ProducePartition(TOPIC, 0, memoryview(batch))])
     try:
-        response = await client.call(
-            1,
-            ApiKey.PRODUCE,
-            request(transactional_id=None, acks=-1, timeout_ms=5000, topic_data=topic_data),
-            5.0,
-        )
+        (result,) = (await client.call(1, ApiKey.PRODUCE, request, 5.0)).results
     except CONNECTION_FAILURES:
         return None
-    return ErrorCode(response.responses[0].partition_responses[0].error_code)
+    return ErrorCode(result.error_code)
 
 
 async def test_nothing_acknowledged_is_lost_when_the_disk_is_full(nodes: LocalCluster) -> None:

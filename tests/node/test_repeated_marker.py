@@ -14,6 +14,7 @@ import pytest
 from kafkawire import messages
 from kafkawire.apis import ApiKey
 from kafkawire.errors import ErrorCode
+from kafkawire.produce import ProducePartition, ProduceRequest
 from kafkawire.records import ControlType, build_batch
 from kraft.broker.transaction_markers import MarkerWriter
 from kraft.client.admin import Admin
@@ -52,7 +53,6 @@ class Client:
                     return
 
     async def produce(self, value: bytes) -> None:
-        request = messages.request_class(ApiKey.PRODUCE)
         batch = build_batch(
             [(0, None, value)],
             producer_id=self.producer.producer_id,
@@ -60,19 +60,12 @@ class Client:
             base_sequence=0,
             transactional=True,
         )
-        data = request.TopicProduceData.PartitionProduceData(index=0, records=batch)
+        request = ProduceRequest(ID, -1, 5000, [ProducePartition(self.topic, 0, memoryview(batch))])
         async with asyncio.timeout(15):
             for _ in itertools.count():
-                reply = await self.call(
-                    ApiKey.PRODUCE,
-                    transactional_id=ID,
-                    acks=-1,
-                    timeout_ms=5000,
-                    topic_data=[request.TopicProduceData(name=self.topic, partition_data=[data])],
-                )
-                code = reply.responses[0].partition_responses[0].error_code
-                if code != ErrorCode.NOT_ENOUGH_REPLICAS:
-                    assert code == ErrorCode.NONE
+                (result,) = (await self.cluster.call(1, ApiKey.PRODUCE, request, 10.0)).results
+                if result.error_code != ErrorCode.NOT_ENOUGH_REPLICAS:
+                    assert result.error_code == ErrorCode.NONE
                     return
 
     async def commit(self) -> None:

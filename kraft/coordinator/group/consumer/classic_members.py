@@ -11,6 +11,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
+from kafkawire.consumer_protocol import (
+    MalformedProtocolError,
+    Subscription,
+    read_subscription,
+    write_assignment,
+)
 from kafkawire.errors import ErrorCode, KafkaError
 from kraft.coordinator.decision import Decision
 from kraft.coordinator.group.commands import (
@@ -25,12 +31,6 @@ from kraft.coordinator.group.commands import (
     SyncReply,
 )
 from kraft.coordinator.group.consumer.draft import Draft
-from kraft.coordinator.group.consumer.embedded import (
-    MalformedProtocolError,
-    Subscription,
-    read_subscription,
-    write_assignment,
-)
 from kraft.coordinator.group.consumer.group import ConsumerGroup
 from kraft.coordinator.group.consumer.groups import ConsumerGroups
 from kraft.coordinator.group.consumer.heartbeats import advance

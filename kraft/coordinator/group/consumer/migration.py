@@ -13,6 +13,13 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import replace
 
+from kafkawire.consumer_protocol import (
+    EmbeddedAssignment,
+    MalformedProtocolError,
+    Subscription,
+    read_assignment,
+    read_subscription,
+)
 from kafkawire.errors import ErrorCode, KafkaError
 from kraft.coordinator.decision import Decision
 from kraft.coordinator.group.classic import ClassicGroups
@@ -22,13 +29,6 @@ from kraft.coordinator.group.commands import JoinGroup, JoinReply
 from kraft.coordinator.group.consumer.classic_members import ClassicMembers, assignment_for
 from kraft.coordinator.group.consumer.commands import ConsumerHeartbeat, ConsumerHeartbeatReply
 from kraft.coordinator.group.consumer.draft import Draft
-from kraft.coordinator.group.consumer.embedded import (
-    EmbeddedAssignment,
-    MalformedProtocolError,
-    Subscription,
-    read_assignment,
-    read_subscription,
-)
 from kraft.coordinator.group.consumer.group import ConsumerGroup
 from kraft.coordinator.group.consumer.groups import ConsumerGroups, ConsumerGroupWorld
 from kraft.coordinator.group.consumer.heartbeats import check_heartbeat, leaves

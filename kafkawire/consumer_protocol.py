@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from struct import Struct
 
 from kafkawire.errors import KafkaError
-from kafkawire.primitives import plain_string
+from kafkawire.primitives import plain_nullable, plain_string
 from kafkawire.reader import Reader
 
 _INT16 = Struct(">h")
@@ -38,6 +38,7 @@ class Subscription:
     topics: tuple[str, ...]
     owned: Owned = ()
     rack_id: str | None = None
+    generation: int = -1
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,12 +59,26 @@ def read_subscription(metadata: bytes) -> Subscription:
         topics = tuple(reader.string() for _ in reader.items())
         reader.nullable_bytes()
         owned = _read_owned(reader) if version >= 1 else ()
-        if version >= 2:
-            reader.int32()
+        generation = reader.int32() if version >= 2 else -1
         rack_id = reader.nullable_string() if version >= 3 else None
     except (IndexError, struct.error, UnicodeDecodeError, KafkaError) as error:
         raise MalformedProtocolError(str(error)) from error
-    return Subscription(version, topics, owned, rack_id or None)
+    return Subscription(version, topics, owned, rack_id or None, generation)
+
+
+def write_subscription(subscription: Subscription) -> bytes:
+    """The same as bytes, in its version but the newest that is known at most."""
+    version = min(subscription.version, _NEWEST)
+    parts = [_INT16.pack(version), _INT32.pack(len(subscription.topics))]
+    parts += map(plain_string, subscription.topics)
+    parts.append(_NO_USER_DATA)
+    if version >= 1:
+        parts.append(_write_owned(subscription.owned))
+    if version >= 2:
+        parts.append(_INT32.pack(subscription.generation))
+    if version >= 3:
+        parts.append(plain_nullable(subscription.rack_id))
+    return b"".join(parts)
 
 
 def read_assignment(assignment: bytes) -> EmbeddedAssignment:
@@ -82,10 +97,14 @@ def read_assignment(assignment: bytes) -> EmbeddedAssignment:
 
 def write_assignment(owned: Owned, version: int) -> bytes:
     """An assignment in the version of the member's subscription."""
-    parts = [_INT16.pack(min(version, _NEWEST)), _INT32.pack(len(owned))]
+    return _INT16.pack(min(version, _NEWEST)) + _write_owned(owned) + _NO_USER_DATA
+
+
+def _write_owned(owned: Owned) -> bytes:
+    parts = [_INT32.pack(len(owned))]
     for topic, partitions in owned:
         parts += (plain_string(topic), _INT32.pack(len(partitions)), *map(_INT32.pack, partitions))
-    return b"".join(parts) + _NO_USER_DATA
+    return b"".join(parts)
 
 
 def _read_owned(reader: Reader) -> Owned:
