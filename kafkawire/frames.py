@@ -52,6 +52,9 @@ class FrameReader:
         self._read = 0
         self._write = 0
         self._small_rounds = 0
+        self.full = False
+        """True if a whole frame waits and there is hardly room for more: stop reading until frames are
+        taken."""
 
     @property
     def buffered(self) -> int:
@@ -63,11 +66,7 @@ class FrameReader:
         """Bytes that the buffer takes now."""
         return self._capacity
 
-    @property
-    def full(self) -> bool:
-        """True if a whole frame waits and there is hardly room for more: stop reading until frames are
-        taken.
-        """
+    def _is_full(self) -> bool:
         buffered = self._write - self._read
         return self._capacity - buffered < _LEAST_ROOM and buffered >= _SIZE_BYTES + self._waiting_size()
 
@@ -77,6 +76,8 @@ class FrameReader:
         `sizehint` is the transport's wish and is ignored. Raises BufferError if the caller read on although
         `full` was true, up to the last byte.
         """
+        if self._write == 0:
+            return self._view
         buffered = self._write - self._read
         if buffered >= _SIZE_BYTES:
             needed = _SIZE_BYTES + self._waiting_size()
@@ -96,6 +97,8 @@ class FrameReader:
     def received(self, count: int) -> None:
         """`count` bytes were written to the front of what `get_buffer` gave."""
         self._write += count
+        if self._capacity - self._write < _LEAST_ROOM:
+            self.full = self._is_full()
 
     def next_frame(self) -> memoryview | None:
         """The next whole frame without its size, or None. Valid, and writable, until `get_buffer` is called.
@@ -118,6 +121,8 @@ class FrameReader:
         start += _SIZE_BYTES
         end = start + size
         self._read = end
+        if self.full:
+            self.full = self._is_full()
         if size > self._usual:
             self._small_rounds = 0
         return self._view[start:end]

@@ -26,7 +26,9 @@ MAX_COMMITTED_PARTITIONS = 100_000
 _HEARTBEAT = APIS[ApiKey.HEARTBEAT]
 _OFFSET_COMMIT = APIS[ApiKey.OFFSET_COMMIT]
 
-_INT16 = Struct(">h")
+_HEARTBEAT_0 = Struct(">iih")  # size and correlation id, error code
+_HEARTBEAT_1 = Struct(">iiih")  # throttle time
+_FLEXIBLE_HEARTBEAT = Struct(">iiBihB")  # tags of the header and of the body
 _INT32 = Struct(">i")
 _INDEX_OFFSET = Struct(">iq")
 _INDEX_OFFSET_EPOCH = Struct(">iqi")
@@ -88,9 +90,11 @@ def decode_offset_commit_request(version: int, body: memoryview) -> OffsetCommit
 
 def encode_heartbeat_response(version: int, correlation_id: int, error_code: int) -> bytes:
     """The whole frame."""
-    throttle = _INT32.pack(0) if version >= 1 else b""
-    flexible = version >= 4
-    return _frame(correlation_id, (throttle, _INT16.pack(error_code)), flexible=flexible)
+    if version >= 4:
+        return _FLEXIBLE_HEARTBEAT.pack(12, correlation_id, 0, 0, error_code, 0)
+    if version >= 1:
+        return _HEARTBEAT_1.pack(10, correlation_id, 0, error_code)
+    return _HEARTBEAT_0.pack(6, correlation_id, error_code)
 
 
 def encode_offset_commit_response(

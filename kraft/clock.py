@@ -19,8 +19,8 @@ class Clock(Protocol):
 class SystemClock:
     """The clocks of this machine; see `Clock`."""
 
-    def monotonic(self) -> float:
-        return time.monotonic()
+    # Asked for at every request, so not wrapped in a function of ours.
+    monotonic = staticmethod(time.monotonic)
 
     def wall_ms(self) -> int:
         return time.time_ns() // 1_000_000

@@ -306,6 +306,8 @@ class Partition:
         leader = self.role
         if not isinstance(leader, Leader):
             return
+        if not leader.followers and isinstance(leader.isr, CommittedIsr):
+            return
         if leader.proposes_to_remove(self.log.end_offset, now, self.settings.replica_lag_time_max):
             self.outbox.want_isr_change(self)
         elif not isinstance(leader.isr, CommittedIsr) and now >= leader.retry_isr_at:

@@ -59,6 +59,8 @@ class Acknowledgements:
 
     def expire(self, partition: Partition, now: float) -> None:
         """Answer those whose time is over with REQUEST_TIMED_OUT; their records stay and may still commit."""
+        if not self._waits:
+            return
         expired = [wait for wait in self._waits if wait.deadline <= now]
         if not expired:
             return

@@ -86,7 +86,8 @@ class Connection(asyncio.BufferedProtocol):
         self.closed = False
         self.peer: tuple[str, int] = ("", 0)
         self.client_software: tuple[str, str] = ("unknown", "unknown")
-        self.last_active = 0.0
+        self._was_active = True
+        self._last_active = 0.0
         self.when_lost: Callable[[], object] | None = None
         """Called when the connection is gone."""
 
@@ -105,7 +106,7 @@ class Connection(asyncio.BufferedProtocol):
         peer = transport.get_extra_info("peername")
         if peer:
             self.peer = (peer[0], peer[1])
-        self.last_active = self._loop.time()
+        self._last_active = self._loop.time()
         self._open_connections.add(self)
 
     def connection_lost(self, exc: BaseException | None) -> None:  # noqa: ARG002 - asyncio calls it so
@@ -125,7 +126,7 @@ class Connection(asyncio.BufferedProtocol):
 
     def buffer_updated(self, nbytes: int) -> None:
         self._frames.received(nbytes)
-        self.last_active = self._loop.time()
+        self._was_active = True
         self._process()
 
     def pause_writing(self) -> None:
@@ -169,9 +170,12 @@ class Connection(asyncio.BufferedProtocol):
         self._transport.abort()
 
     def idle_since(self) -> float:
-        """When the client last sent anything or took what was sent to it (loop time); the present while it
-        waits for an answer."""
-        return self._loop.time() if self._waiting else self.last_active
+        """When this was first asked after the client had sent anything or taken what was sent to it (loop
+        time); the present while it waits for an answer. So no request has to look at a clock."""
+        if self._was_active or self._waiting:
+            self._was_active = False
+            self._last_active = self._loop.time()
+        return self._last_active
 
     def _process_soon(self) -> None:
         # Several answers often become ready together, when the high watermark moves: they leave in one write.
@@ -182,14 +186,12 @@ class Connection(asyncio.BufferedProtocol):
         if self._inside:
             return
         self._inside = True
+        frames = self._frames
+        held = self._is_held()
         try:
-            while not self._is_held():
-                frame = self._frames.next_frame()
-                if frame is None:
-                    break
+            while not held and (frame := frames.next_frame()) is not None:
                 answer = self._dispatch(self, frame)
-                if answer is not None:
-                    self._answer(answer)
+                held = self._is_held() if answer is None else self._answer(answer)
         except FrameError as error:
             _EVENTS.warning("connection.bad_frame", peer=f"{self.peer[0]}:{self.peer[1]}", reason=str(error))
             self.close()
@@ -197,7 +199,8 @@ class Connection(asyncio.BufferedProtocol):
         finally:
             self._inside = False
             self._flush()
-        self._adjust_reading()
+        if frames.full is self._reading:
+            self._adjust_reading()
 
     def _is_held(self) -> bool:
         return (
@@ -208,24 +211,27 @@ class Connection(asyncio.BufferedProtocol):
             or self._transport.is_closing()
         )
 
-    def _answer(self, segments: Sequence[Segment]) -> None:
+    def _answer(self, segments: Sequence[Segment]) -> bool:
+        """Put an answer in its place; returns whether the next request has to wait (`_is_held`)."""
         if self._waiting:
             reply = Reply(self, holds=False)
             self._waiting.append(reply)
             reply.send(segments)
-            return
+            return self._is_held()
         self._ready.extend(segments)
         self._ready_size += len(segments[0]) if len(segments) == 1 else FLUSH_FROM
         if self._ready_size >= FLUSH_FROM:
             # Records, or much else: they leave by themselves, so that answers do not pile up in memory while
             # the client does not take them.
             self._flush()
+            return self._is_held()
+        return False
 
     def reply_ready(self, reply: Reply) -> None:
         """A deferred answer has come: send it and whatever it kept waiting."""
         if self.closed:
             return
-        self.last_active = self._loop.time()
+        self._was_active = True
         if reply.holds:
             self._holds -= 1
         waiting = self._waiting
@@ -245,7 +251,7 @@ class Connection(asyncio.BufferedProtocol):
             self._outgoing.write(ready)
 
     def _drained(self) -> None:
-        self.last_active = self._loop.time()
+        self._was_active = True
         self._process()
 
     def _adjust_reading(self) -> None:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from kafkawire.apis import APIS, Api, ApiKey
 from kafkawire.errors import ErrorCode, KafkaError
@@ -20,8 +19,7 @@ from logstore.storage import StorageError
 _EVENTS = Events("listener")
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
+class Request(NamedTuple):
     """One request as a handler sees it. `body` is a view into the connection's buffer: it is gone when the
     handler returns or awaits."""
 
@@ -63,9 +61,9 @@ class Dispatcher:
         try:
             header = parse_request_header(frame)
             api = APIS.get(header.api_key)
-            if api is None or not api.accepts(header.api_version):
+            if api is None or not api.min_version <= header.api_version <= api.max_version:
                 return self._refuse_version(connection, api, header)
-            request = Request(connection, header, frame[header.body :])
+            request = tuple.__new__(Request, (connection, header, frame[header.body :]))
             frame_handler = self._frame_handlers.get(api.key)
             if frame_handler is not None:
                 return frame_handler(request)

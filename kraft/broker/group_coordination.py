@@ -33,7 +33,7 @@ def group_coordinator(
     numbers = count()
 
     def partition_count() -> int:
-        topic = metadata.image.topics.get(CONSUMER_OFFSETS)
+        topic = metadata.image.topics.by_name.get(CONSUMER_OFFSETS)
         return 0 if topic is None else len(topic.partitions)
 
     world = RuntimeWorld(clock, lambda: led_partitions(replicas, CONSUMER_OFFSETS), on_failure)

@@ -9,10 +9,13 @@ and is void anywhere else.
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import math
 import random
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import assert_never
 
 from kafkawire.errors import ErrorCode, KafkaError
 from kraft.clock import Clock
@@ -29,8 +32,8 @@ from metadata.serde import encode_record
 
 MAX_IN_FLIGHT = 2000
 """Commands that wait for their commit; more are refused until some are through."""
-TICK_INTERVAL = 0.05
-"""Seconds between two looks at the brokers' sessions: the precision of failure detection."""
+SHORTEST_WAIT = 0.005
+"""Seconds between two looks at what time alone brings about."""
 MAX_RECORDS_PER_PROPOSAL = 2000
 
 
@@ -63,6 +66,8 @@ class ControllerService:
         self._state: _Active | _Standby = _Standby()
         self._observers: list[Callable[[], None]] = []
         self._batches: deque[CommittedBatch] = deque(maxlen=10_000)
+        self._wake = asyncio.Event()
+        self._wakes_at = math.inf
         self.resigned = asyncio.Event()
         """Set while this node is not active."""
         self.resigned.set()
@@ -145,6 +150,7 @@ class ControllerService:
         controller = Controller(self._config, self.image, term, now, self._rng)
         self._state = _Active(term, controller, self.image)
         self.resigned.clear()
+        self._look_at(controller, now)
         self._events.info("controller.active", term=term, offset=self.image.offset)
 
     def _resign(self) -> None:
@@ -179,14 +185,14 @@ class ControllerService:
                 KafkaError(ErrorCode.THROTTLING_QUOTA_EXCEEDED, "too many commands in flight")
             )
             return future
+        now = self._clock.monotonic()
         try:
-            decision = state.controller.decide(
-                state.speculative, command, self._clock.monotonic(), self._clock.wall_ms()
-            )
+            decision = state.controller.decide(state.speculative, command, now, self._clock.wall_ms())
         except KafkaError as error:
             future.set_exception(error)
             return future
         self._accept(state, decision, future)
+        self._look_at(state.controller, now)
         return future
 
     def _accept(self, state: _Active, decision: Decision[Reply], future: asyncio.Future[Reply]) -> None:
@@ -266,11 +272,32 @@ class ControllerService:
     # -- time -------------------------------------------------------------------------------------
 
     async def run(self) -> None:
-        """Let the controller look at its deadlines, until cancelled."""
+        """Let the controller act when its deadlines come, until cancelled."""
         while True:
-            await asyncio.sleep(TICK_INTERVAL)
-            if self.active:
-                self.submit(Tick()).add_done_callback(_ignore_failure)
+            self._wake.clear()
+            self._wakes_at = self._tick()
+            delay = max(self._wakes_at - self._clock.monotonic(), SHORTEST_WAIT)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(None if delay == math.inf else delay):
+                    await self._wake.wait()
+
+    def _look_at(self, controller: Controller, now: float) -> None:
+        if controller.next_deadline(now) < self._wakes_at:
+            self._wakes_at = -math.inf  # once is enough until `run` has looked
+            self._wake.set()
+
+    def _tick(self) -> float:
+        """Have the controller do what is due; returns when to look again."""
+        match self._state:
+            case _Active(controller=controller):
+                now = self._clock.monotonic()
+                if controller.next_deadline(now) <= now:
+                    self.submit(Tick()).add_done_callback(_ignore_failure)
+                return controller.next_deadline(now)
+            case _Standby():
+                return math.inf
+            case _:
+                assert_never(self._state)
 
 
 def _fail(future: asyncio.Future[Reply], error: KafkaError) -> None:

@@ -140,6 +140,10 @@ class Host(Generic[S]):
         self._release(future, reply)
         return future
 
+    def is_settled(self) -> bool:
+        """Whether everything that the shard holds is committed: what it says may be told at once."""
+        return self._gone is None and not self._records and self.partition.high_watermark >= self._end
+
     def apply(self, decision: Decision[R], future: asyncio.Future[R], now_ms: int) -> None:
         """Write what was decided, and let the reply go to `future` when that is committed."""
         if decision.records:
@@ -282,7 +286,7 @@ class Host(Generic[S]):
         """Let a reply leave once everything before it is committed."""
         if self._gone is not None:
             resolve(future, self._gone)
-        elif not self._records and self.partition.high_watermark >= self._end:
+        elif self.is_settled():
             resolve(future, reply)
         elif self._replies.open:
             self._replies.waiting.append((future, reply))

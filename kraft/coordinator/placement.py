@@ -9,7 +9,6 @@ from typing import Final
 _KNOWN_KEYS: Final = 16_384
 
 
-@lru_cache(_KNOWN_KEYS)
 def java_hash(text: str) -> int:
     """`String.hashCode`: over UTF-16 units, as a signed 32-bit number."""
     encoded = text.encode("utf-16-be", "surrogatepass")
@@ -19,6 +18,7 @@ def java_hash(text: str) -> int:
     return value - (1 << 32) if value >= 1 << 31 else value
 
 
+@lru_cache(_KNOWN_KEYS)
 def partition_of(key: str, count: int) -> int:
     """The partition of `key` in a topic of `count` partitions (`Utils.abs(key.hashCode()) % count`)."""
     value = java_hash(key)

@@ -64,6 +64,7 @@ __all__ = [
 
 S = TypeVar("S", bound=Shard)
 S_contra = TypeVar("S_contra", bound=Shard, contravariant=True)
+C = TypeVar("C")
 R = TypeVar("R")
 
 LOAD_CHUNK: Final = 65_536
@@ -177,6 +178,19 @@ class CoordinatorRuntime(Generic[S]):
         self._look_at(host)
         return future
 
+    def glance(self, index: int, read: Callable[[S, C, float], R], command: C) -> R | asyncio.Future[R]:
+        """`observe` for what is asked all the time: `read(shard, command, now)`. Where nothing is in flight
+        its result is there at once, without a future. Raises KafkaError as `read` does and as `submit`."""
+        host = self._host(index)
+        if isinstance(host, KafkaError):
+            raise host
+        if not host.is_settled():
+            return self.observe(index, lambda shard, now, _now_ms: read(shard, command, now))
+        result = read(host.shard, command, self._world.clock.monotonic())
+        if host.shard.next_deadline() < self._wakes_at:
+            self._look_at(host)
+        return result
+
     def complete(self, index: int, marker: TransactionMarker) -> asyncio.Future[None]:
         """Write the marker that ends a transaction in this partition. Raises as `submit`, and
         TRANSACTION_COORDINATOR_FENCED, INVALID_PRODUCER_EPOCH."""
@@ -194,7 +208,8 @@ class CoordinatorRuntime(Generic[S]):
     def _host(self, index: int) -> Host[S] | KafkaError:
         place = self._places.get(index)
         if isinstance(place, Host):
-            if _leads(place.partition, place.epoch):
+            role = place.partition.role
+            if isinstance(role, Leader) and role.epoch == place.epoch:
                 return place
             return KafkaError(ErrorCode.NOT_COORDINATOR)
         if place is None or place.failed:

@@ -175,6 +175,8 @@ class QuorumDriver:
             return PASSED
         if not self._raft.is_leader:
             return self._raft.election_deadline + _TICK
+        if not self._peers:
+            return math.inf
         return min(self._raft.heartbeat_due, self._flight_began + self._config.disk_stall_timeout) + _TICK
 
     def tick(self) -> None:

@@ -264,7 +264,7 @@ class GroupWorld:
     def heartbeat(self, member_id: str, generation: int, instance_id: str | None = None) -> ErrorCode:
         command = Heartbeat("g", generation, member_id, instance_id)
         try:
-            return self.shard.heartbeat(command, self.clock.now, self.clock.now_ms)
+            return self.shard.heartbeat(command, self.clock.now)
         except KafkaError as error:
             return error.code
 

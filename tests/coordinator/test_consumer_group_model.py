@@ -262,7 +262,7 @@ class ConsumerGroupModel(RuleBasedStateMachine):
     @invariant()
     def nobody_waits_without_an_end(self) -> None:
         if self.members():
-            assert self.world.shard.consumer.timeouts.earliest() < float("inf")
+            assert self.world.shard.consumer.timeouts.timers.earliest < float("inf")
 
 
 def test_random_histories_of_a_group(make_groups: Any, monkeypatch: pytest.MonkeyPatch) -> None:

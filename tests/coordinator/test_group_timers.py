@@ -35,7 +35,7 @@ def test_each_key_is_due_once_and_at_its_time(steps: list[tuple[str, int, int]])
             assert sorted(timers.due(now)) == due
             model = {each: at for each, at in model.items() if at > now}
         assert len(timers) == len(model)
-        assert timers.earliest() <= min(model.values(), default=float("inf"))
+        assert timers.earliest <= min(model.values(), default=float("inf"))
 
 
 def test_what_is_dropped_again_and_again_takes_no_room() -> None:

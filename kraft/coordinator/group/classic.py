@@ -94,7 +94,7 @@ class ClassicGroups:
 
     def next_deadline(self) -> float:
         """See `Shard`."""
-        return self.rebalancing.timers.earliest()
+        return self.rebalancing.timers.earliest
 
     def tick(self, now: float, now_ms: int) -> Iterator[Decision[None]]:
         """Sessions and phases whose time is over."""
@@ -317,21 +317,20 @@ class ClassicGroups:
             return
         self.rebalancing.hand_out(group, out, now, now_ms)
 
-    def heartbeat(self, command: Heartbeat, now: float, now_ms: int) -> ErrorCode:
+    def heartbeat(self, command: Heartbeat, now: float) -> ErrorCode:
         """NONE, or REBALANCE_IN_PROGRESS: join again. Raises KafkaError with any other code."""
-        del now_ms
         group, member = self._member(
             command.group_id, command.generation, command.member_id, command.instance_id
         )
         match group.state:
-            case Empty() | Dead():
-                raise KafkaError(ErrorCode.UNKNOWN_MEMBER_ID)
+            case Stable() | CompletingRebalance():
+                self.rebalancing.heard_of(group, member, now)
+                return ErrorCode.NONE
             case PreparingRebalance():
                 self.rebalancing.heard_of(group, member, now)
                 return ErrorCode.REBALANCE_IN_PROGRESS
-            case CompletingRebalance() | Stable():
-                self.rebalancing.heard_of(group, member, now)
-                return ErrorCode.NONE
+            case Empty() | Dead():
+                raise KafkaError(ErrorCode.UNKNOWN_MEMBER_ID)
             case _:
                 assert_never(group.state)
 

@@ -8,7 +8,7 @@ from typing import Any, Final, TypeVar
 
 from kafkawire.errors import ErrorCode, KafkaError
 from kraft.coordinator.decision import Decision, TransactionMarker
-from kraft.coordinator.group.commands import ListedGroup
+from kraft.coordinator.group.commands import Heartbeat, ListedGroup
 from kraft.coordinator.group.config import GroupConfig
 from kraft.coordinator.group.consumer.topics import Topics
 from kraft.coordinator.group.shard import GroupShard
@@ -58,6 +58,10 @@ class GroupCoordinator:
     def observe(self, group_id: str, read: Callable[[GroupShard, float, int], R]) -> asyncio.Future[R]:
         """Look at the group; see `CoordinatorRuntime.observe`."""
         return self.runtime.observe(self.partition_of(group_id), read)
+
+    def heartbeat(self, command: Heartbeat) -> ErrorCode | asyncio.Future[ErrorCode]:
+        """See `GroupShard.heartbeat`, and `CoordinatorRuntime.glance`."""
+        return self.runtime.glance(self.partition_of(command.group_id), GroupShard.heartbeat, command)
 
     def complete(self, index: int, marker: TransactionMarker) -> asyncio.Future[None]:
         """A transaction that commits offsets in partition `index` ends; see `CoordinatorRuntime.complete`."""

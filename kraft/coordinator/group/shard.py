@@ -62,6 +62,7 @@ class GroupShard:
         world = ConsumerGroupWorld(config.consumer, new_id, topics or Topics())
         self.migration = Migration(self.classic, world)
         self.consumer = self.migration.consumer
+        self._sessions = self.classic.rebalancing.timers
         self._loading = True
         self._look_at = 0.0
         self._deleted_topics: set[str] = set()
@@ -116,7 +117,7 @@ class GroupShard:
         """See `Shard`."""
         if self._deleted_topics:
             return 0.0
-        return min(self.classic.next_deadline(), self.consumer.timeouts.earliest(), self._look_at)
+        return min(self._sessions.earliest, self.consumer.timeouts.timers.earliest, self._look_at)
 
     def tick(self, now: float, now_ms: int) -> Iterator[Decision[Any]]:
         """See `Shard`."""
@@ -143,11 +144,11 @@ class GroupShard:
             return self.migration.members.sync(command, now, now_ms)
         return self.classic.sync(command, now, now_ms)
 
-    def heartbeat(self, command: Heartbeat, now: float, now_ms: int) -> ErrorCode:
+    def heartbeat(self, command: Heartbeat, now: float) -> ErrorCode:
         """See `ClassicGroups.heartbeat`."""
-        if self.consumer.has(command.group_id):
-            return self.migration.members.heartbeat(command, now, now_ms)
-        return self.classic.heartbeat(command, now, now_ms)
+        if command.group_id in self.consumer.groups:
+            return self.migration.members.heartbeat(command, now)
+        return self.classic.heartbeat(command, now)
 
     def leave(self, command: LeaveGroup, now: float, now_ms: int) -> Decision[LeaveReply]:
         """See `ClassicGroups.leave`."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Iterator
 from heapq import heapify, heappop, heappush
+from math import inf
 from typing import Generic, TypeVar
 
 K = TypeVar("K", bound=Hashable)
@@ -18,9 +19,11 @@ class Timers(Generic[K]):
     `earliest` may be too early, never too late.
     """
 
-    __slots__ = ("_count", "_deadlines", "_heap")
+    __slots__ = ("_count", "_deadlines", "_heap", "earliest")
 
     def __init__(self) -> None:
+        self.earliest = inf
+        """When to call `due`; infinity if there is nothing to wait for."""
         self._deadlines: dict[K, float] = {}
         self._heap: list[tuple[float, int, K]] = []
         self._count = 0
@@ -43,22 +46,20 @@ class Timers(Generic[K]):
             self._heap = [(at, n, each) for n, (each, at) in enumerate(self._deadlines.items())]
             heapify(self._heap)
             self._count = len(self._heap)
-            return
-        self._count += 1
-        heappush(self._heap, (deadline, self._count, key))
+        else:
+            self._count += 1
+            heappush(self._heap, (deadline, self._count, key))
+        self.earliest = self._heap[0][0]
 
     def drop(self, key: K) -> None:
         """Forget the deadline of `key`, if there is one."""
         self._deadlines.pop(key, None)
 
-    def earliest(self) -> float:
-        """When to call `due`; infinity if there is nothing to wait for."""
-        return self._heap[0][0] if self._heap else float("inf")
-
     def due(self, now: float) -> Iterator[K]:
         """The keys whose time has come, each removed as it is yielded."""
         while self._heap and self._heap[0][0] <= now:
             _, _, key = heappop(self._heap)
+            self.earliest = self._heap[0][0] if self._heap else inf
             deadline = self._deadlines.get(key)
             if deadline is None:
                 continue

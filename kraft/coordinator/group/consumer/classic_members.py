@@ -142,9 +142,8 @@ class ClassicMembers:
         reply = SyncReply(ErrorCode.NONE, command.protocol_type, command.protocol, assignment)
         return Decision((), reply)
 
-    def heartbeat(self, command: Heartbeat, now: float, now_ms: int) -> ErrorCode:
+    def heartbeat(self, command: Heartbeat, now: float) -> ErrorCode:
         """NONE, or REBALANCE_IN_PROGRESS: join again. Raises KafkaError with any other code."""
-        del now_ms
         group = self._groups.groups[command.group_id]
         member, _ = self._check(group, command)
         self._groups.heard_of(group.group_id, member, now)

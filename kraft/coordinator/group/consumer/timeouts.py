@@ -31,15 +31,15 @@ class Timeouts:
     """Deadlines of every group of a shard; they are in memory alone, and begin anew with the coordinator."""
 
     def __init__(self) -> None:
-        self._timers: Timers[Due] = Timers()
+        self.timers: Timers[Due] = Timers()
 
     def expect(self, group_id: str, member_id: str, wait: Wait, deadline: float) -> None:
         """The member has until `deadline` (monotonic seconds)."""
-        self._timers.put(Due(group_id, member_id, wait), deadline)
+        self.timers.put(Due(group_id, member_id, wait), deadline)
 
     def expect_once(self, group_id: str, member_id: str, wait: Wait, deadline: float) -> None:
         """The same, unless it is expected already."""
-        if Due(group_id, member_id, wait) not in self._timers:
+        if Due(group_id, member_id, wait) not in self.timers:
             self.expect(group_id, member_id, wait, deadline)
 
     def expect_revocation(self, group_id: str, member_id: str, progress: Progress, deadline: float) -> None:
@@ -51,17 +51,13 @@ class Timeouts:
 
     def met(self, group_id: str, member_id: str, wait: Wait) -> None:
         """It was in time."""
-        self._timers.drop(Due(group_id, member_id, wait))
+        self.timers.drop(Due(group_id, member_id, wait))
 
     def forget(self, group_id: str, member_id: str) -> None:
         """The member is gone."""
         for wait in Wait:
             self.met(group_id, member_id, wait)
 
-    def earliest(self) -> float:
-        """See `Timers.earliest`."""
-        return self._timers.earliest()
-
     def due(self, now: float) -> Iterator[Due]:
         """Who was too late, each once."""
-        yield from self._timers.due(now)
+        yield from self.timers.due(now)
