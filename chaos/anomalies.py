@@ -32,6 +32,7 @@ from chaos.history import (
     ReadBack,
     Sent,
     Settled,
+    Stored,
     Trimmed,
 )
 
@@ -52,6 +53,7 @@ class Checker:
         self._observers: dict[type[Event], Callable[[Any], None]] = {
             Sent: self._ledger.sent,
             Settled: self._ledger.settled,
+            Stored: self._ledger.stored,
             Assigned: lambda event: self._polls.assigned(event.client, event.assignment),
             Polled: self._observe_poll,
             Ending: self._transactions.ending,

@@ -20,11 +20,13 @@ from pathlib import Path
 from rich.console import Console
 from rich.live import Live
 
-from chaos.checker import HistoryChecker, Verdict
+from chaos.anomalies import Judgement
 from chaos.faults import Fault, Faults
+from chaos.history import encode_value, record_of
+from chaos.producer_history import ProducerHistory
 from chaos.view import Progress, Wait, live_view, progress_line, report_lines
 from chaos.waits import WaitMeter
-from chaos.workload import Line, decode_number, encode_value
+from chaos.workload import Line
 from kafkawire.errors import KafkaError
 from kraft.client.admin import Admin
 from kraft.client.cluster import Backoff, Cluster
@@ -36,6 +38,7 @@ from kraft.client.producer import IdempotentProducer
 from kraft.local_cluster import LocalCluster, plan_cluster
 
 TOPIC = "lines"
+PRODUCER = "demo"
 LEADER_DIES_AT = 0.5
 CONTROLLER_DIES_AT = 0.75
 LEADER_DEAD_AT = 0.6
@@ -59,7 +62,7 @@ class DemoOptions:
 class Run:
     """What one demonstration has seen so far."""
 
-    checker: HistoryChecker
+    history: ProducerHistory
     progress: Progress
     started: float
     meter: WaitMeter = field(default_factory=WaitMeter)
@@ -71,7 +74,7 @@ class Run:
 
     def on_acknowledged(self, acknowledged: Acknowledged) -> None:
         """Take a batch's acknowledgement down; wakes who waits for a share of the whole."""
-        self.checker.acknowledged(acknowledged.partition, acknowledged.count)
+        self.history.acknowledged(acknowledged.partition, acknowledged.count, acknowledged.base_offset)
         self.meter.acknowledged(acknowledged.partition, acknowledged.count, time.monotonic())
         self.progress.acknowledged += acknowledged.count
         share = self.progress.acknowledged / self.progress.total
@@ -100,7 +103,7 @@ async def run_demo(
     options = options or DemoOptions()
     gc.freeze()  # the input stays: the collector need not go through it again and again
     started = time.monotonic()
-    run = Run(HistoryChecker(), Progress(len(lines)), started)
+    run = Run(ProducerHistory(PRODUCER, TOPIC, time.monotonic), Progress(len(lines)), started)
     plan = plan_cluster(options.controllers, options.brokers, directory)
     async with (
         LocalCluster(plan) as nodes,
@@ -127,15 +130,16 @@ async def run_demo(
         async with Cluster(plan.bootstrap) as client:
             await _read_back(run, client, options.partitions)
         await nodes.stop()
-    verdict = run.checker.verdict()
-    for line in report_lines(verdict, run.waits(), time.monotonic() - started):
+    judgement = run.history.judgement()
+    for line in report_lines(judgement, run.waits(), time.monotonic() - started):
         console.print(line, highlight=False)
-    return exit_status(verdict)
+    return exit_status(judgement)
 
 
-def exit_status(verdict: Verdict) -> int:
+def exit_status(judgement: Judgement) -> int:
     """0 if nothing is wrong and everything was acknowledged, else 1."""
-    return 0 if verdict.kept_its_word and verdict.acknowledged == verdict.sent == verdict.read else 1
+    totals = judgement.totals
+    return 0 if judgement.held and totals.acknowledged == totals.sent == totals.read else 1
 
 
 async def _stream(run: Run, client: Cluster, lines: list[Line], partitions: int) -> None:
@@ -152,8 +156,7 @@ async def _stream(run: Run, client: Cluster, lines: list[Line], partitions: int)
             partition = places.get(line.key)
             if partition is None:
                 partition = places[line.key] = partition_for_key(line.key, partitions)
-            value = encode_value(number, line.text)
-            run.checker.sent(partition, line.key, value)
+            value = encode_value(run.history.sent(partition), PRODUCER, line.key, line.text)
             run.meter.sent(partition, time.monotonic())
             await producer.send(TOPIC, value, key=line.key, partition=partition)
             run.progress.sent += 1
@@ -210,11 +213,14 @@ async def _read_back(run: Run, client: Cluster, partitions: int) -> None:
         while any(consumer.positions[name] < end for name, end in ends.items()):
             for fetched in await consumer.poll():
                 index = fetched.partition.partition
-                for record in fetched.records:
-                    value = record.value or b""
-                    number = decode_number(value)
-                    run.checker.read(index, record.offset, number, record.key or b"", value)
+                run.history.polled(
+                    index,
+                    [record.offset for record in fetched.records],
+                    [record_of(record.value, record.key or b"") for record in fetched.records],
+                )
                 run.progress.read += len(fetched.records)
+    for name, end in ends.items():
+        run.history.read_back(name.partition, end)
 
 
 @contextlib.asynccontextmanager

@@ -16,6 +16,7 @@ from enum import Enum
 from typing import NamedTuple, TypeAlias
 from zlib import crc32
 
+CHECKSUM_SIZE = 9
 ALTERED = -1
 """The number of a record whose value is none that was ever encoded for its key."""
 
@@ -58,6 +59,15 @@ class Settled(NamedTuple):
     record: int
     outcome: Outcome
     offset: int | None = None
+
+
+class Stored(NamedTuple):
+    """A whole batch of one partition is acknowledged: as many `Settled`, at offsets from `base_offset` on."""
+
+    client: str
+    at: float
+    records: tuple[int, ...]
+    base_offset: int | None
 
 
 class Assigned(NamedTuple):
@@ -183,6 +193,7 @@ class Compacted(NamedTuple):
 Event: TypeAlias = (
     Sent
     | Settled
+    | Stored
     | Assigned
     | Polled
     | Ending
@@ -203,31 +214,27 @@ class Name(NamedTuple):
 
 
 def encode_value(record: int, client: str, key: bytes = b"", payload: bytes = b"") -> bytes:
-    """The value of a record on the wire: `<number>:<client>:<checksum>:<payload>`.
+    """The value of a record on the wire: `<number>:<client>:<payload>:<checksum>`.
 
-    The checksum covers number, client, key and payload. The payload is any bytes, a pad or a real text; `key`
+    The checksum covers key, number, client and payload. The payload is any bytes, a pad or a real text; `key`
     is the record's key on the wire. `client` has no colon in it.
     """
-    name = b"%d:%s:" % (record, client.encode())
-    return b"%s%08x:%s" % (name, _checksum(name, key, payload), payload)
-
-
-def parse_value(value: bytes | None, key: bytes = b"") -> Name | None:
-    """Whose record a value is; None if it is not as `encode_value` made it, in any bit."""
-    parts = (value or b"").split(b":", 3)
-    if len(parts) != 4:
-        return None
-    number, client, checksum, payload = parts
-    if not number.isdigit() or checksum != b"%08x" % _checksum(b"%s:%s:" % (number, client), key, payload):
-        return None
-    return Name(int(number), client)
+    body = b"%d:%s:%s" % (record, client.encode(), payload)
+    return b"%s:%08x" % (body, crc32(body, crc32(key)))
 
 
 def record_of(value: bytes | None, key: bytes = b"") -> int:
-    """The number of the record that a value is, `ALTERED` if it is not as it was encoded."""
-    name = parse_value(value, key)
-    return ALTERED if name is None else name.record
+    """The number of the record that a value is, `ALTERED` if a bit of it is not as it was encoded."""
+    if value is None:
+        return ALTERED
+    body = value[:-CHECKSUM_SIZE]
+    if value[-CHECKSUM_SIZE:] != b":%08x" % crc32(body, crc32(key)):
+        return ALTERED
+    number = body.partition(b":")[0]
+    return int(number) if number.isdigit() else ALTERED
 
 
-def _checksum(name: bytes, key: bytes, payload: bytes) -> int:
-    return crc32(payload, crc32(key, crc32(name)))
+def parse_value(value: bytes | None, key: bytes = b"") -> Name | None:
+    """Whose record a value is; None if a bit of it is not as it was encoded."""
+    record = record_of(value, key)
+    return None if value is None or record == ALTERED else Name(record, value.split(b":", 2)[1])

@@ -111,6 +111,12 @@ def _is_read(topic: str, partition: int, offset: int, record: int) -> bool:
     raise TypeError("this is no record that was read")
 
 
+def _numbers(values: list[Any]) -> tuple[int, ...]:
+    if not all(isinstance(value, int) for value in values):
+        raise TypeError("these are no numbers")
+    return tuple(values)
+
+
 def _pairs(values: list[list[Any]]) -> tuple[tuple[str, int], ...]:
     return tuple((str(topic), int(partition)) for topic, partition in values)
 
@@ -118,6 +124,7 @@ def _pairs(values: list[list[Any]]) -> tuple[tuple[str, int], ...]:
 _CONVERTED: dict[Any, _Convert] = {
     Outcome: Outcome,
     tuple[Read, ...]: _reads,
+    tuple[int, ...]: _numbers,
     tuple[tuple[str, int], ...]: _pairs,
 }
 

@@ -14,7 +14,7 @@ from enum import Enum
 from pathlib import Path
 from typing import NamedTuple
 
-from chaos.anomalies import Anomaly, Judgement
+from chaos.anomalies import Judgement
 
 HTML_NAME = "report.html"
 PNG_NAME = "report.png"
@@ -130,23 +130,13 @@ class Total(NamedTuple):
     bad: bool = False
 
 
-REORDERED = (
-    Anomaly.INTERNAL_NONMONOTONIC_SEND,
-    Anomaly.EXTERNAL_NONMONOTONIC_SEND,
-    Anomaly.INTERNAL_NONMONOTONIC_POLL,
-    Anomaly.EXTERNAL_NONMONOTONIC_POLL,
-)
-
-
 def totals_of(record: RunRecord) -> list[Total]:
     """The figures to look at first."""
     totals: list[Total] = []
     judgement = record.judgement
     if judgement is not None:
         counted = judgement.totals
-        lost = judgement.count(Anomaly.LOST_WRITE, Anomaly.UNSEEN)
-        duplicated = judgement.count(Anomaly.DUPLICATE, Anomaly.COPIED_TWICE)
-        reordered = judgement.count(*REORDERED)
+        lost, duplicated, reordered = judgement.lost, judgement.duplicated, judgement.reordered
         others = sum(judgement.counts.values()) - lost - duplicated - reordered
         totals += [
             Total("sent", f"{counted.sent:,}"),

@@ -10,7 +10,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from chaos.checker import Verdict
+from chaos.anomalies import Anomaly, Judgement
 from kraft.client.cluster import Partition
 
 MAX_EVENTS = 8
@@ -77,21 +77,21 @@ def _partition_table(progress: Progress) -> Table:
     return table
 
 
-def report_lines(verdict: Verdict, waits: Sequence[Wait], seconds: float) -> list[str]:
+def report_lines(judgement: Judgement, waits: Sequence[Wait], seconds: float) -> list[str]:
     """The result of a run, a figure a line."""
     figures = (
-        ("sent", verdict.sent),
-        ("acknowledged", verdict.acknowledged),
-        ("read", verdict.read),
-        ("lost", verdict.lost),
-        ("duplicated", verdict.duplicated),
-        ("reordered", verdict.reordered),
+        ("sent", judgement.totals.sent),
+        ("acknowledged", judgement.totals.acknowledged),
+        ("read", judgement.totals.polled),
+        ("lost", judgement.lost),
+        ("duplicated", judgement.duplicated),
+        ("reordered", judgement.reordered),
     )
     lines = [f"{name:<14}{count:>12,}" for name, count in figures]
-    if verdict.altered:
-        lines.append(f"{'altered':<14}{verdict.altered:>12,}")
+    if altered := judgement.count(Anomaly.ALTERED):
+        lines.append(f"{'altered':<14}{altered:>12,}")
     lines += [f"{wait.fault}: the producer waited {wait.producer_ms:.0f} ms" for wait in waits]
-    lines += [f"  {example}" for example in verdict.examples]
-    word = "nothing was lost" if verdict.kept_its_word else "THE CLUSTER DID NOT KEEP ITS WORD"
+    lines += judgement.lines()
+    word = "nothing was lost" if judgement.held else "THE CLUSTER DID NOT KEEP ITS WORD"
     lines.append(f"{word}, in {seconds:.1f} s")
     return lines

@@ -1,4 +1,4 @@
-"""What is sent: the lines of real text, each with a number that makes it unlike any other."""
+"""What is sent: the lines of real text."""
 
 from __future__ import annotations
 
@@ -34,14 +34,3 @@ def file_lines(path: Path) -> Iterator[Line]:
     with path.open("rb") as file:
         for number, text in enumerate(file):
             yield Line(b"%s:%d" % (path.name.encode(), number // LINES_PER_KEY), text.rstrip(b"\r\n"))
-
-
-def encode_value(number: int, text: bytes) -> bytes:
-    """A record's value: its number, a tab, the line."""
-    return b"%d\t%s" % (number, text)
-
-
-def decode_number(value: bytes) -> int:
-    """The number in a record's value, -1 if there is none."""
-    digits, tab, _ = value.partition(b"\t")
-    return int(digits) if tab and digits.isdigit() else -1

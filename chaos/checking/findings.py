@@ -50,6 +50,14 @@ class Anomaly(Enum):
     """A transaction committed an offset past a record, and no transaction of that group copied it."""
 
 
+REORDERED = (
+    Anomaly.INTERNAL_NONMONOTONIC_SEND,
+    Anomaly.EXTERNAL_NONMONOTONIC_SEND,
+    Anomaly.INTERNAL_NONMONOTONIC_POLL,
+    Anomaly.EXTERNAL_NONMONOTONIC_POLL,
+)
+
+
 @dataclass(frozen=True, slots=True)
 class Totals:
     """How much there was to judge. A record that several consumers read counts once in `read`."""
@@ -79,6 +87,21 @@ class Judgement:
     def held(self) -> bool:
         """True if nothing happened that must not."""
         return not any(self.counts.values())
+
+    @property
+    def lost(self) -> int:
+        """Records that were acknowledged and are not there."""
+        return self.count(Anomaly.LOST_WRITE, Anomaly.UNSEEN)
+
+    @property
+    def duplicated(self) -> int:
+        """Records that are there twice."""
+        return self.count(Anomaly.DUPLICATE, Anomaly.COPIED_TWICE)
+
+    @property
+    def reordered(self) -> int:
+        """Records that come in another order than that of their sending, or of their offsets."""
+        return self.count(*REORDERED)
 
     def count(self, *kinds: Anomaly) -> int:
         """How often any of `kinds` was found."""

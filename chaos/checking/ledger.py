@@ -9,10 +9,11 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
+from typing import cast
 
 from chaos.checking.findings import Anomaly, Findings
 from chaos.checking.transactions import NO_TRANSACTION, Transactions
-from chaos.history import ALTERED, Outcome, Polled, Read, Sent, Settled
+from chaos.history import ALTERED, Outcome, Polled, Read, Sent, Settled, Stored
 
 NOWHERE = -1
 READ = 1
@@ -154,36 +155,71 @@ class Ledger:
     def settled(self, event: Settled) -> None:
         """A record's outcome. Raises ValueError if it was not sent, or had another outcome already."""
         client, _, record, outcome, offset = event
+        slot = self._settle(client, record, _OUTCOMES[outcome])
+        if outcome is Outcome.ACKNOWLEDGED and offset is not None and offset >= 0:
+            self._found(slot, self.streams[self.stream[slot]].place, offset)
+
+    def stored(self, event: Stored) -> None:
+        """The outcome of a batch; raises ValueError as `settled` does."""
+        client, _, records, base_offset = event
+        slots = [self._settle(client, record, ACKNOWLEDGED) for record in records]
+        if slots and base_offset is not None and base_offset >= 0:
+            place = self.streams[self.stream[slots[0]]].place
+            known, holders = self.offsets, place.slots
+            for offset, slot in enumerate(slots, base_offset):
+                if known[slot] == NOWHERE and offset not in holders:
+                    known[slot] = offset
+                    holders[offset] = slot
+                else:
+                    self._found(slot, place, offset)
+
+    def read(self, poll: Polled, place: Place, offsets: Sequence[int], numbers: Sequence[int]) -> None:
+        """Records that a poll returned from `place`."""
+        slots = list(map(self._slot_of.get, numbers))
+        if None in slots or slots != list(map(place.slots.get, offsets)):
+            right = self._put_in_place(poll, place, offsets, numbers)
+        else:
+            right = cast(list[int], slots)
+        if poll.committed_only:
+            self._shown_as_committed(poll, right)
+        else:
+            for slot in right:
+                self.seen[slot] |= READ
+
+    def _put_in_place(
+        self, poll: Polled, place: Place, offsets: Sequence[int], numbers: Sequence[int]
+    ) -> list[int]:
+        """Look at each record of a poll that is not what was seen before; returns the right ones."""
+        right = []
+        for offset, number in zip(offsets, numbers, strict=True):
+            slot = self._slot_of.get(number)
+            if slot is None:
+                self._unknown(poll, place, offset, number)
+            elif self.streams[self.stream[slot]].place is not place:
+                self._strayed(slot, place, offset)
+            else:
+                self._found(slot, place, offset)
+                right.append(slot)
+        return right
+
+    def _shown_as_committed(self, poll: Polled, slots: Iterable[int]) -> None:
+        for slot in slots:
+            before = self.seen[slot]
+            self.seen[slot] = READ | READ_AS_COMMITTED
+            transaction = self.transaction[slot]
+            if transaction != NO_TRANSACTION and (
+                poll.transaction is not None or not before & READ_AS_COMMITTED
+            ):
+                self._transactions.read(transaction, self.numbers[slot], poll.client, poll.transaction)
+
+    def _settle(self, client: str, record: int, outcome: int) -> int:
         slot = self._slot_of.get(record)
         if slot is None:
             raise ValueError(f"{client} was told of record {record}, which was not sent")
         if self.outcomes[slot] not in (PENDING, UNKNOWN):
             raise ValueError(f"{client} was told of record {record} once more")
-        self.outcomes[slot] = _OUTCOMES[outcome]
-        if outcome is Outcome.ACKNOWLEDGED and offset is not None and offset >= 0:
-            self._found(slot, self.streams[self.stream[slot]].place, offset)
-
-    def read(self, poll: Polled, place: Place, offsets: Iterable[int], numbers: Iterable[int]) -> None:
-        """Records that a poll returned from `place`."""
-        committed_only = poll.committed_only
-        bits = READ | READ_AS_COMMITTED if committed_only else READ
-        seen, known, slots = self.seen, self.offsets, place.slots
-        for offset, number in zip(offsets, numbers, strict=True):
-            slot = self._slot_of.get(number, NOWHERE)
-            if slot == NOWHERE:
-                self._unknown(poll, place, offset, number)
-                continue
-            if known[slot] != offset or slots.get(offset) != slot:
-                if self.streams[self.stream[slot]].place is not place:
-                    self._strayed(slot, place, offset)
-                    continue
-                self._found(slot, place, offset)
-            before = seen[slot]
-            if before & bits != bits:
-                seen[slot] = before | bits
-                transaction = self.transaction[slot]
-                if committed_only and transaction != NO_TRANSACTION:
-                    self._transactions.read(transaction, number, poll.client, poll.transaction)
+        self.outcomes[slot] = outcome
+        return slot
 
     def judge_strangers(self, findings: Findings) -> None:
         """Add the values that nobody sent until the end."""

@@ -21,6 +21,7 @@ from chaos.history import (
     ReadBack,
     Sent,
     Settled,
+    Stored,
     Trimmed,
 )
 
@@ -86,6 +87,21 @@ def test_a_lost_write() -> None:
     assert found(THREE, polled((0, 1)), polled((2, 3))) == {Anomaly.LOST_WRITE: 1}
     assert found(THREE, polled((0, 1)), polled((2, 3), assignment=1)) == {}, "a rebalance may skip"
     assert found(THREE, polled((1, 2), (2, 3)), read_back(3)) == {Anomaly.LOST_WRITE: 1}
+
+
+def test_a_batch_is_acknowledged_as_its_records_are() -> None:
+    batch = [sent(1), sent(2), sent(3)]
+    assert found(batch, Stored("p", 0.0, (1, 2, 3), 0)) == found(THREE)
+    assert found(batch, Stored("p", 0.0, (1, 2, 3), 0), polled((0, 1), (2, 3))) == {Anomaly.LOST_WRITE: 1}
+    assert found(batch, Stored("p", 0.0, (1, 2), None), read_back(0)) == {Anomaly.UNSEEN: 2}
+    assert found(batch, Stored("p", 0.0, (1, 2), 0), Stored("p", 0.0, (3,), 1)) == {
+        Anomaly.INCONSISTENT_OFFSET: 1
+    }
+    assert found(batch, polled((1, 2)), Stored("p", 0.0, (1, 2), 1)) == {
+        Anomaly.INCONSISTENT_OFFSET: 1,
+        Anomaly.DUPLICATE: 1,
+    }
+    assert found(batch, Stored("p", 0.0, (), 0)) == {}
 
 
 def test_what_was_not_acknowledged_is_not_lost() -> None:
@@ -271,6 +287,8 @@ def test_a_read_cycle() -> None:
     assert found(history, one, other, ends) == {Anomaly.READ_CYCLE: 1}
     aborted = [ended(7, True, client="a"), ended(8, False, client="b")]
     assert found(history, one, other, aborted) == {Anomaly.ABORTED_READ: 1}
+    before = committed_only((0, 1), (1, 2))
+    assert found(history, before, one, other, ends) == {Anomaly.READ_CYCLE: 1}, "whoever else has read them"
 
 
 def test_circles_of_any_length_are_found_without_recursion() -> None:
@@ -364,6 +382,8 @@ def test_a_record_with_a_successor_may_be_compacted_away() -> None:
         [sent(-1)],
         [settled(1)],
         [sent(1), settled(1), settled(1)],
+        [sent(1), Stored("p", 0.0, (1, 1), 0)],
+        [Stored("p", 0.0, (1,), 0)],
         [sent(1), settled(1, NO), settled(1)],
     ],
 )

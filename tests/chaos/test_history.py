@@ -13,7 +13,7 @@ clients = st.text(st.characters(exclude_characters=":", exclude_categories=["Cs"
 
 
 def test_a_value_on_the_wire() -> None:
-    assert encode_value(17, "copier", b"7", b"text: more") == b"17:copier:6f34fb40:text: more"
+    assert encode_value(17, "copier", b"7", b"text: more") == b"17:copier:text: more:9793c38a"
 
 
 @given(numbers, clients, st.binary(max_size=10), st.binary(max_size=40))
@@ -32,7 +32,9 @@ def test_no_bit_of_it_changes_unseen(record: int, client: str, payload: bytes, d
     assert record_of(bytes(value), b"key") == ALTERED
 
 
-@pytest.mark.parametrize("value", [None, b"", b"17", b"17:c", b"17:c:00000000", b"x:c:00000000:", b":::"])
+@pytest.mark.parametrize(
+    "value", [None, b"", b"17", b"17:c", b"17:c::00000000", b"x:c::2eefd6ff", b":00000000", b":::"]
+)
 def test_what_was_never_encoded_names_nobody(value: bytes | None) -> None:
     assert parse_value(value) is None
     assert record_of(value) == ALTERED

@@ -24,6 +24,7 @@ from chaos.history import (
     ReadBack,
     Sent,
     Settled,
+    Stored,
     Trimmed,
 )
 from chaos.history_file import HistoryFileError, HistoryWriter, read_history
@@ -33,6 +34,8 @@ ONE_OF_EACH: list[Event] = [
     Sent("pé", 1, 2, "t", 0, 7, 3, 1),
     Settled("p", 0.5, 1, Outcome.ACKNOWLEDGED, 0),
     Settled("p", 0.5, 2, Outcome.UNKNOWN, None),
+    Stored("p", 0.5, (1, 2), 0),
+    Stored("p", 0.5, (), None),
     Assigned("c", 0.5, 1, (("t", 0), ("u", 3))),
     Polled("c", 0.5, 1, (Read("t", 0, 0, 1), Read("t", 0, 1, -1)), committed_only=True, transaction=3),
     Polled("c", 0.5, 1, ()),
@@ -61,7 +64,7 @@ def test_every_event_comes_back(file: Path) -> None:
     assert [type(event) for event in back] == [type(event) for event in ONE_OF_EACH]
     assert {type(event) for event in back} == set(Event.__args__), "an event is missing in this test"
     assert back[2].outcome is Outcome.ACKNOWLEDGED
-    assert isinstance(back[5].records[0], Read)
+    assert isinstance(back[7].records[0], Read)
 
 
 def test_a_file_can_be_read_while_it_is_written(tmp_path: Path) -> None:
@@ -100,6 +103,7 @@ def test_a_torn_last_line_is_left_out(file: Path, data: st.DataObject) -> None:
         '["Polled", "c", 0, 0, [["t", 0, 0]]]',
         '["Polled", "c", 0, 0, [["t", 0, "0", 1]]]',
         '["Compacted", "c", 0, "t", 1]',
+        '["Stored", "p", 0, [1, "2"], 0]',
     ],
 )
 def test_a_line_that_is_no_event_is_named(file: Path, line: str) -> None:

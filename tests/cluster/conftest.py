@@ -15,10 +15,11 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from chaos.checker import HistoryChecker, Verdict
+from chaos.anomalies import Judgement
 from chaos.faults import Faults
+from chaos.history import encode_value, record_of
 from chaos.observer import Observer
-from chaos.workload import decode_number, encode_value
+from chaos.producer_history import ProducerHistory
 from kraft.client.cluster import Cluster
 from kraft.client.consumer import EARLIEST, LATEST, Consumer, TopicPartition
 from kraft.client.lanes import Acknowledged
@@ -70,20 +71,20 @@ class World(Observer):
 
 
 class Load:
-    """An idempotent producer of ours that keeps sending, and the checker of all that it sent."""
+    """An idempotent producer of ours that keeps sending, and the history of all that it sent."""
 
     def __init__(self, world: World, topic: str, partitions: int) -> None:
         self._world = world
         self._topic = topic
         self._partitions = partitions
-        self._checker = HistoryChecker()
+        self._history = ProducerHistory("load", topic, asyncio.get_running_loop().time)
         self._acknowledged = 0
         self._news = asyncio.Event()
         self._stopping = False
         self._task = asyncio.create_task(self._run())
 
     def _on_acknowledged(self, acknowledged: Acknowledged) -> None:
-        self._checker.acknowledged(acknowledged.partition, acknowledged.count)
+        self._history.acknowledged(acknowledged.partition, acknowledged.count, acknowledged.base_offset)
         self._acknowledged += acknowledged.count
         self._news.set()
 
@@ -99,7 +100,7 @@ class Load:
                 for partition in range(self._partitions):
                     for _ in range(5):
                         key = b"%d" % (burst % 7)
-                        value = encode_value(self._checker.sent(partition, key, b""), b"x" * 100)
+                        value = encode_value(self._history.sent(partition), "load", key, b"x" * 100)
                         deliveries.append(
                             await producer.send(self._topic, value, key=key, partition=partition)
                         )
@@ -123,12 +124,17 @@ class Load:
         async with asyncio.timeout(TIMEOUT):
             await self._task
 
-    async def verdict(self) -> Verdict:
+    async def verdict(self) -> Judgement:
         """Read everything back and judge."""
-        for name, record in await read_all(self._world.bootstrap, self._topic, self._partitions):
-            number = decode_number(record.value)
-            self._checker.read(name.partition, record.offset, number, record.key, b"")
-        return self._checker.verdict()
+        found = await read_all(self._world.bootstrap, self._topic, self._partitions)
+        for partition in range(self._partitions):
+            here = [record for name, record in found if name.partition == partition]
+            self._history.read_whole(
+                partition,
+                [record.offset for record in here],
+                [record_of(record.value, record.key) for record in here],
+            )
+        return self._history.judgement()
 
 
 async def read_all(bootstrap: str, topic: str, partitions: int) -> list[tuple[TopicPartition, Any]]:

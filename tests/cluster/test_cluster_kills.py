@@ -6,14 +6,16 @@ from __future__ import annotations
 import asyncio
 import random
 import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 from confluent_kafka import KafkaError, Producer
 
-from chaos.checker import HistoryChecker, Verdict
-from chaos.workload import decode_number, encode_value
+from chaos.anomalies import Judgement
+from chaos.history import encode_value, record_of
+from chaos.producer_history import ProducerHistory
 
 pytestmark = [
     pytest.mark.cluster,
@@ -34,7 +36,7 @@ class ConfluentLoad:
     def __init__(self, bootstrap: str, topic: str) -> None:
         self.acknowledged = 0
         self._topic = topic
-        self._checker = HistoryChecker()
+        self._history = ProducerHistory("confluent", topic, time.monotonic)
         self._failures: list[KafkaError] = []
         self._stopping = threading.Event()
         self._producer = Producer(
@@ -51,7 +53,7 @@ class ConfluentLoad:
         if error is not None:
             self._failures.append(error)
             return
-        self._checker.acknowledged(message.partition(), 1)
+        self._history.acknowledged(message.partition(), 1, message.offset())
         self.acknowledged += 1
 
     def run(self) -> None:
@@ -62,7 +64,7 @@ class ConfluentLoad:
                 self._producer.poll(0.01)
             if sent - self.acknowledged < 1000:
                 partition, key = sent % PARTITIONS, b"%d" % (sent % 7)
-                value = encode_value(self._checker.sent(partition, key, b""), b"x" * 100)
+                value = encode_value(self._history.sent(partition), "confluent", key, b"x" * 100)
                 self._producer.produce(
                     self._topic, value, key, partition=partition, on_delivery=self._delivered
                 )
@@ -72,13 +74,17 @@ class ConfluentLoad:
     def stop(self) -> None:
         self._stopping.set()
 
-    def verdict(self, records: list[tuple[Any, Any]]) -> Verdict:
+    def verdict(self, records: list[tuple[Any, Any]]) -> Judgement:
         """Judge what was read."""
         assert self._failures == []
-        for name, record in records:
-            number = decode_number(record.value)
-            self._checker.read(name.partition, record.offset, number, record.key, b"")
-        return self._checker.verdict()
+        for partition in range(PARTITIONS):
+            here = [record for name, record in records if name.partition == partition]
+            self._history.read_whole(
+                partition,
+                [record.offset for record in here],
+                [record_of(record.value, record.key) for record in here],
+            )
+        return self._history.judgement()
 
 
 async def choose(world: Any, topic: str, rng: random.Random, restarting: set[int]) -> int:
@@ -131,11 +137,11 @@ async def test_twenty_kills_lose_nothing(
     await world.nodes.start()
     await world.until_in_sync(ours, theirs)
     verdict = await load.verdict()
-    assert verdict.kept_its_word, verdict
-    assert verdict.read == verdict.sent == verdict.acknowledged
+    assert verdict.held, verdict
+    assert verdict.totals.read == verdict.totals.sent == verdict.totals.acknowledged
     verdict = confluent.verdict(await read_back(world.bootstrap, theirs, PARTITIONS))
-    assert verdict.kept_its_word, verdict
-    assert verdict.read == verdict.sent == verdict.acknowledged
+    assert verdict.held, verdict
+    assert verdict.totals.read == verdict.totals.sent == verdict.totals.acknowledged
     killed = [fault.node_id for fault in world.faults.history if fault.what == "killed"]
     assert len(killed) >= KILLS
     assert world.tracebacks() == []
