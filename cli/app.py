@@ -57,17 +57,18 @@ def run(
 
     Flags win over the environment (KRAFT_NODE_ID=1 is node.id=1), which wins over the file.
     """
-    from cli.run import RunOptions, run_node
+    from cli.run import KEYS, RunOptions, run_node
 
-    flags = {
-        "process.roles": ("--role", role),
-        "node.id": ("--node-id", None if node_id is None else str(node_id)),
-        "listeners": ("--listeners", listeners),
-        "advertised.listeners": ("--advertised-listeners", advertised_listeners),
-        "controller.quorum.voters": ("--controller-quorum-voters", controller_quorum_voters),
-        "node.listener": ("--node-listener", node_listener),
-        "log.dirs": ("--log-dirs", log_dirs),
+    given = {
+        "--role": role,
+        "--node-id": None if node_id is None else str(node_id),
+        "--listeners": listeners,
+        "--advertised-listeners": advertised_listeners,
+        "--controller-quorum-voters": controller_quorum_voters,
+        "--node-listener": node_listener,
+        "--log-dirs": log_dirs,
     }
+    flags = {key: (flag, given[flag]) for flag, key in KEYS.items()}
     options = RunOptions(config, flags, tuple(set_ or ()), log_format.value, ready_fd, parent_pid)
     raise typer.Exit(run_node(options))
 

@@ -6,6 +6,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from cli.failures import MISUSE, complain
 from kraft.config import ConfigError, NodeConfig, ProcessConfig, Setting, build_config
@@ -13,6 +14,17 @@ from kraft.config_sources import from_assignments, from_environment, read_file
 from kraft.events import LogFormat
 from kraft.formatting import FormatError
 from kraft.processes import die_with_parent
+
+KEYS: Final = {
+    "--role": "process.roles",
+    "--node-id": "node.id",
+    "--listeners": "listeners",
+    "--advertised-listeners": "advertised.listeners",
+    "--controller-quorum-voters": "controller.quorum.voters",
+    "--node-listener": "node.listener",
+    "--log-dirs": "log.dirs",
+}
+"""The flags that stand for a key of the configuration."""
 
 
 @dataclass(frozen=True, slots=True)

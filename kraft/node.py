@@ -23,6 +23,7 @@ from kraft.config import NodeConfig
 from kraft.controller.quorum_member import QuorumMember, QuorumPlace
 from kraft.events import Events, configure_logging
 from kraft.formatting import FormatError, claim_directories, directories_of, locked_directories
+from kraft.huge_pages import gather_heap
 from kraft.quorum.config import QuorumConfig
 from kraft.quorum.disk import ThreadDiskWorker
 from kraft.readiness import NodeAddresses, announce_ready
@@ -257,6 +258,8 @@ def main(config: NodeConfig) -> int:
         events.info("node.ready", node=f"{node[0]}:{node[1]}", kafka=f"{kafka[0]}:{kafka[1]}".rstrip(":"))
         if config.process.ready_fd is not None:
             announce_ready(config.process.ready_fd, addresses)
+        # In a thread: clients may come now, and it takes a while.
+        asyncio.get_running_loop().run_in_executor(None, gather_heap)
 
     try:
         with locked_directories(directories_of(config)):

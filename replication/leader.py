@@ -126,6 +126,11 @@ class Leader:
         self.isr = PendingExpand(isr, broker, follower.broker_epoch)
         return True
 
+    @property
+    def is_alone(self) -> bool:
+        """Whether nobody follows, and no change of the ISR is under way."""
+        return not self.followers and isinstance(self.isr, CommittedIsr)
+
     def proposes_to_remove(self, local_end: int, now: float, lag: float) -> bool:
         """Move to PendingShrink if members have not been caught up for `lag` seconds
         (replica.lag.time.max.ms)."""

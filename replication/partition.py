@@ -304,9 +304,7 @@ class Partition:
         second."""
         self.acknowledgements.expire(self, now)
         leader = self.role
-        if not isinstance(leader, Leader):
-            return
-        if not leader.followers and isinstance(leader.isr, CommittedIsr):
+        if not isinstance(leader, Leader) or leader.is_alone:
             return
         if leader.proposes_to_remove(self.log.end_offset, now, self.settings.replica_lag_time_max):
             self.outbox.want_isr_change(self)

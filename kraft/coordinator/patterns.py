@@ -7,9 +7,10 @@ expression can keep the broker busy.
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-import re2
+if TYPE_CHECKING:
+    import re2
 
 from kafkawire.errors import ErrorCode, KafkaError
 
@@ -25,6 +26,8 @@ def compiled(pattern: str) -> re2._Regexp[str]:
     """The expression, to be asked with `fullmatch`. Raises KafkaError(INVALID_REGULAR_EXPRESSION)."""
     if len(pattern) > LONGEST_PATTERN:
         raise KafkaError(ErrorCode.INVALID_REGULAR_EXPRESSION, f"longer than {LONGEST_PATTERN}")
+    import re2  # hardly any group uses one, and it takes two megabytes
+
     options = re2.Options()
     options.log_errors = False
     options.max_mem = _MEMORY
