@@ -24,14 +24,22 @@ class Record(NamedTuple):
     headers: list[tuple[str, bytes | None]]
 
 
-def records(buffer: Buffer, position: int = 0, *, limit: int = DEFAULT_LIMIT) -> Iterator[Record]:
-    """The records of the batch at `position`, decompressed to at most `limit` bytes.
+def records(
+    buffer: Buffer,
+    position: int = 0,
+    *,
+    header: BatchHeader | None = None,
+    limit: int = DEFAULT_LIMIT,
+) -> Iterator[Record]:
+    """The records of the batch at `position`, decompressed to at most `limit` bytes. `header` is the batch's,
+    where it has been read already.
 
     The checksum is not looked at. Raises KafkaError: CORRUPT_MESSAGE (cut off, or does not decompress),
     UNSUPPORTED_COMPRESSION_TYPE, UNSUPPORTED_FOR_MESSAGE_FORMAT, MESSAGE_TOO_LARGE (past `limit`),
     INVALID_RECORD (lengths or counts that do not fit).
     """
-    header = read_header(buffer, position)
+    if header is None:
+        header = read_header(buffer, position)
     payload = records_section(header, buffer, position, limit=limit)
     if not 0 <= header.record_count * _SMALLEST_RECORD <= len(payload):
         raise _invalid(f"{header.record_count} records do not fit into {len(payload)} bytes")

@@ -22,6 +22,12 @@ from kafkawire.group_client import (
 )
 from kafkawire.metadata_client import decode_metadata_response, encode_metadata_request
 from kafkawire.produce_client import decode_produce_response, encode_produce_request
+from kafkawire.transaction_client import (
+    decode_end_txn_response,
+    decode_txn_offsets_response,
+    encode_end_txn_request,
+    encode_txn_offsets_request,
+)
 
 _ENCODERS: Mapping[int, Callable[[int, int, Any, str | None], bytes]] = MappingProxyType(
     {
@@ -31,6 +37,8 @@ _ENCODERS: Mapping[int, Callable[[int, int, Any, str | None], bytes]] = MappingP
         ApiKey.OFFSET_COMMIT: encode_offset_commit_request,
         ApiKey.HEARTBEAT: encode_heartbeat_request,
         ApiKey.API_VERSIONS: encode_versions_request,
+        ApiKey.END_TXN: encode_end_txn_request,
+        ApiKey.TXN_OFFSET_COMMIT: encode_txn_offsets_request,
     }
 )
 _DECODERS: Mapping[int, Callable[[int, memoryview], Any]] = MappingProxyType(
@@ -41,6 +49,8 @@ _DECODERS: Mapping[int, Callable[[int, memoryview], Any]] = MappingProxyType(
         ApiKey.OFFSET_COMMIT: decode_offset_commit_response,
         ApiKey.HEARTBEAT: decode_heartbeat_response,
         ApiKey.API_VERSIONS: decode_versions_response,
+        ApiKey.END_TXN: decode_end_txn_response,
+        ApiKey.TXN_OFFSET_COMMIT: decode_txn_offsets_response,
     }
 )
 

@@ -19,6 +19,8 @@ _INT32 = Struct(">i")
 _LIMITS = Struct(">iiib")
 _SESSION = Struct(">ii")
 _REPLICA_STATE = Struct(">BBBiqB")  # one tag, number 1, 13 bytes: replica id, broker epoch, no tags
+_RESULT_4 = Struct(">ihqq")
+_RESULT_5 = Struct(">ihqqq")
 _PARTITION_4 = Struct(">iqi")
 _PARTITION_5 = Struct(">iqqi")
 _PARTITION_9 = Struct(">iiqqi")
@@ -140,9 +142,11 @@ def _read_response(version: int, reader: Reader) -> FetchResponse:
 
 
 def _read_partition(version: int, topic: TopicRef, reader: Reader) -> FetchResult:
-    partition, error_code = reader.int32(), reader.int16()
-    high_watermark, stable = reader.int64(), reader.int64()
-    log_start = reader.int64() if version >= 5 else -1
+    log_start = -1
+    if version >= 5:
+        partition, error_code, high_watermark, stable, log_start = reader.fields(_RESULT_5)
+    else:
+        partition, error_code, high_watermark, stable = reader.fields(_RESULT_4)
     aborted = _read_aborted(reader)
     preferred = reader.int32() if version >= 11 else -1
     records = reader.nullable_bytes()

@@ -124,10 +124,12 @@ def decode_heartbeat_response(version: int, payload: memoryview) -> HeartbeatRes
     """The response in a frame's payload; raises KafkaError(INVALID_REQUEST) for malformed bytes."""
     reader = Reader(payload, compact=APIS[ApiKey.HEARTBEAT].is_flexible(version), position=4)
     try:
-        reader.tags()
+        reader.skip_tags()
         if version >= 1:
             reader.int32()
-        return HeartbeatResponse(reader.int16())
+        error_code = reader.int16()
+        reader.skip_tags()
+        return HeartbeatResponse(error_code)
     except (IndexError, struct_error):
         raise invalid("the Heartbeat response is cut off") from None
 
@@ -144,7 +146,7 @@ def decode_offset_commit_response(version: int, payload: memoryview) -> OffsetCo
 
 
 def _read_commit(version: int, reader: Reader) -> OffsetCommitResponse:
-    reader.tags()
+    reader.skip_tags()
     if version >= 3:
         reader.int32()
     results = []
@@ -157,6 +159,7 @@ def _read_commit(version: int, reader: Reader) -> OffsetCommitResponse:
             name = reader.string()
         for _ in reader.items():
             results.append(CommitResult(name, topic_id, reader.int32(), reader.int16()))
-            reader.tags()
-        reader.tags()
+            reader.skip_tags()
+        reader.skip_tags()
+    reader.skip_tags()
     return OffsetCommitResponse(results)

@@ -20,6 +20,8 @@ from kafkawire.varints import unsigned
 
 _API = APIS[ApiKey.METADATA]
 _INT32 = Struct(">i")
+_PARTITION_1 = Struct(">hii")
+_PARTITION_7 = Struct(">hiii")
 _NO_ID = bytes(16)
 
 
@@ -133,8 +135,11 @@ def _read_topic(version: int, reader: Reader) -> TopicMetadata:
 
 
 def _read_partition(version: int, reader: Reader) -> PartitionMetadata:
-    error_code, index, leader = reader.int16(), reader.int32(), reader.int32()
-    epoch = reader.int32() if version >= 7 else -1
+    epoch = -1
+    if version >= 7:
+        error_code, index, leader, epoch = reader.fields(_PARTITION_7)
+    else:
+        error_code, index, leader = reader.fields(_PARTITION_1)
     replicas, isr = reader.int32s(), reader.int32s()
     offline = reader.int32s() if version >= 5 else ()
     reader.tags()

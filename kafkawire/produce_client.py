@@ -24,6 +24,8 @@ from kafkawire.varints import unsigned
 _API = APIS[ApiKey.PRODUCE]
 _INT32 = Struct(">i")
 _ACKS_TIMEOUT = Struct(">hi")
+_RESULT_3 = Struct(">ihqq")
+_RESULT_5 = Struct(">ihqqq")
 
 
 class ProduceResponse(NamedTuple):
@@ -95,9 +97,11 @@ def _read_response(version: int, reader: Reader) -> ProduceResponse:
 
 
 def _read_partition(version: int, topic: TopicRef, reader: Reader) -> ProduceResult:
-    partition, error_code = reader.int32(), reader.int16()
-    base_offset, append_time = reader.int64(), reader.int64()
-    log_start = reader.int64() if version >= 5 else -1
+    log_start = -1
+    if version >= 5:
+        partition, error_code, base_offset, append_time, log_start = reader.fields(_RESULT_5)
+    else:
+        partition, error_code, base_offset, append_time = reader.fields(_RESULT_3)
     message = None
     if version >= 8:
         for _ in reader.items():

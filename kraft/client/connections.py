@@ -19,6 +19,9 @@ from kafkawire.errors import ErrorCode, KafkaError
 from kafkawire.frames import FrameError, FrameReader
 
 MAX_RESPONSE_BYTES = 100 * 1024 * 1024
+RECEIVE_BUFFER = 32 * 1024
+"""Bytes that a connection takes at first; it grows with what comes."""
+
 MAX_UNANSWERED = 1000
 
 Dial = Callable[[Callable[[], "Connection"], str, int], Awaitable[None]]
@@ -59,7 +62,7 @@ class Connection(asyncio.BufferedProtocol):
     def __init__(self, client_id: str) -> None:
         self.features: Mapping[str, int] = {}
         self._client_id = client_id
-        self._frames = FrameReader(MAX_RESPONSE_BYTES)
+        self._frames = FrameReader(MAX_RESPONSE_BYTES, RECEIVE_BUFFER)
         self._unanswered: dict[int, _Unanswered] = {}
         self._transport: asyncio.Transport | None = None
         self._next_id = 0
@@ -167,27 +170,6 @@ async def in_time(reply: asyncio.Future[Any], timeout: float) -> Any:
         return await reply
     finally:
         timer.cancel()
-
-
-async def is_answered(reply: asyncio.Future[Any], timeout: float) -> bool:
-    """Whether a reply has come, or failed, within `timeout` seconds. It stays as it is."""
-    if reply.done():
-        return True
-    loop = asyncio.get_running_loop()
-    waiter = loop.create_future()
-
-    def wake(_: object = None) -> None:
-        if not waiter.done():
-            waiter.set_result(None)
-
-    timer = loop.call_later(timeout, wake)
-    reply.add_done_callback(wake)
-    try:
-        await waiter
-    finally:
-        timer.cancel()
-        reply.remove_done_callback(wake)
-    return reply.done()
 
 
 def _give_up(reply: asyncio.Future[Any]) -> None:

@@ -65,9 +65,10 @@ def decode(
             if not check_crc(data, start, header):
                 raise KafkaError(ErrorCode.CORRUPT_MESSAGE, f"the batch at offset {header.base_offset}")
             if header.base_offset >= position:
-                taken += records(data, start)
+                taken += records(data, start, header=header)
             else:
-                taken += [record for record in records(data, start) if record.offset >= position]
+                held = records(data, start, header=header)
+                taken += [record for record in held if record.offset >= position]
         if header.next_offset > position:
             position = header.next_offset
             if not epochs or epochs[-1][1] != header.partition_leader_epoch:

@@ -266,7 +266,8 @@ class Fetcher:
             if partition not in led:
                 continue
             tracked, leader = led[partition]
-            if self._tracked.get(partition) is tracked and tracked.ahead.offset == asked[partition]:
+            is_wanted = tracked.stage is _Stage.READABLE and tracked.ahead.offset == asked[partition]
+            if is_wanted and self._tracked.get(partition) is tracked:
                 self._take_over(partition, tracked, leader, result)
 
     def _take_over(
@@ -329,12 +330,13 @@ class Fetcher:
         """Where to go on under a new leader: here, or where its log parted from what was read."""
         ends = await self._lookup.epoch_ends({partition: tracked.ahead.epoch})
         end = ends[partition]
-        tracked.checked_epoch = epoch
-        if end.offset >= tracked.ahead.offset and end.epoch >= 0:
-            return tracked.ahead
-        if self._options.reset is None:
+        is_there = end.offset >= tracked.ahead.offset and end.epoch >= 0
+        if not is_there and self._options.reset is None:
             where = f"{partition.topic}-{partition.partition} at {tracked.ahead.offset}"
             raise TruncatedError(where, end.offset)
+        tracked.checked_epoch = epoch
+        if is_there:
+            return tracked.ahead
         return end if end.epoch >= 0 else await self._reset(partition)
 
     async def _refresh(self, topics: set[str]) -> None:

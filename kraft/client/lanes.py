@@ -22,7 +22,7 @@ from kafkawire.produce_client import ProduceResponse
 from kafkawire.records import NewRecord
 from kraft.client.batches import Delivery, PendingBatch, Producer
 from kraft.client.cluster import Backoff, Cluster, Leader
-from kraft.client.connections import CONNECTION_FAILURES, Connection, is_answered
+from kraft.client.connections import CONNECTION_FAILURES, Connection
 from kraft.client.errors import OutcomeUnknownError
 
 MAX_IN_FLIGHT = 5
@@ -98,8 +98,9 @@ class Lane:
         self._failure: KafkaError | None = None
         self._due = asyncio.Event()
         self._empty = asyncio.Event()
-        self._linger: asyncio.TimerHandle | None = None
+        self._linger: asyncio.Handle | None = None
         self._last_progress = 0.0
+        self._suspicion: asyncio.Task[None] | None = None
         self.task = asyncio.create_task(self._run())
 
     @property
@@ -123,7 +124,8 @@ class Lane:
             if len(waiting) > 1:
                 self._due.set()
             elif self._linger is None:
-                self._linger = asyncio.get_running_loop().call_later(options.linger, self._ripe)
+                loop, linger = asyncio.get_running_loop(), options.linger
+                self._linger = loop.call_later(linger, self._ripe) if linger else loop.call_soon(self._ripe)
         return waiting[-1].add(record, size)
 
     def _ripe(self) -> None:
@@ -246,15 +248,34 @@ class Lane:
 
     async def _reply(self, reply: asyncio.Future[Any], leader: Leader) -> ProduceResponse:
         """The reply; gives up on it when the partition has another leader or the time is over."""
-        cluster = self._context.cluster
-        deadline = asyncio.get_running_loop().time() + cluster.options.request_timeout
-        while not await is_answered(reply, self._context.options.stall_check):
-            await _refresh_if_possible(cluster, self.topic)
-            late = asyncio.get_running_loop().time() > deadline
-            if late or cluster.known_leader(self.topic, self.partition) != leader:
-                raise _RetryError
+        if not reply.done():
+            wait = self._context.options.stall_check
+            timer = asyncio.get_running_loop().call_later(wait, self._suspect, reply, leader)
+            try:
+                await reply
+            finally:
+                timer.cancel()
+                if self._suspicion is not None:
+                    self._suspicion.cancel()
+                    self._suspicion = None
         response: ProduceResponse = reply.result()
         return response
+
+    def _suspect(self, reply: asyncio.Future[Any], leader: Leader) -> None:
+        self._suspicion = asyncio.create_task(self._watch(reply, leader))
+
+    async def _watch(self, reply: asyncio.Future[Any], leader: Leader) -> None:
+        """Fail a reply that stalls once there is no use in waiting for it."""
+        cluster, pause = self._context.cluster, self._context.options.stall_check
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + cluster.options.request_timeout - pause
+        while not reply.done():
+            await _refresh_if_possible(cluster, self.topic)
+            is_moved = cluster.known_leader(self.topic, self.partition) != leader
+            if (is_moved or loop.time() > deadline) and not reply.done():
+                reply.set_exception(_RetryError())
+            else:
+                await asyncio.sleep(pause)
 
     def _take(self, response: ProduceResponse) -> None:
         """Account for the reply to the oldest batch; raises _RetryError, or KafkaError if nothing helps."""

@@ -8,6 +8,12 @@ from typing import Any
 from kafkawire import messages
 from kafkawire.apis import ApiKey
 from kafkawire.errors import ErrorCode
+from kafkawire.transaction_client import (
+    EndTxnRequest,
+    TxnOffset,
+    TxnOffsetCommitRequest,
+    TxnOffsetCommitResponse,
+)
 from kraft.client.batches import Producer
 from kraft.client.membership import GroupMetadata
 from kraft.client.offset_lookup import Found, TopicPartition
@@ -57,43 +63,24 @@ def offsets_request(
     producer: Producer,
     group: GroupMetadata,
     offsets: Mapping[TopicPartition, Found],
-) -> Any:
+) -> TxnOffsetCommitRequest:
     """Commit a group's offsets when the transaction is committed."""
-    request_class = messages.request_class(ApiKey.TXN_OFFSET_COMMIT)
-    topic_class = request_class.TxnOffsetCommitRequestTopic
-    topics: dict[str, list[Any]] = {}
-    for (topic, index), found in offsets.items():
-        topics.setdefault(topic, []).append(
-            topic_class.TxnOffsetCommitRequestPartition(
-                partition_index=index,
-                committed_offset=found.offset,
-                committed_leader_epoch=found.epoch,
-                committed_metadata="",
-            )
-        )
-    return request_class(
-        transactional_id=transactional_id,
-        group_id=group.group_id,
-        producer_id=producer.producer_id,
-        producer_epoch=producer.epoch,
-        generation_id=group.generation,
-        member_id=group.member_id,
-        group_instance_id=group.instance_id,
-        topics=[topic_class(name=name, partitions=each) for name, each in topics.items()],
+    return TxnOffsetCommitRequest(
+        transactional_id,
+        group.group_id,
+        *producer,
+        group.generation,
+        group.member_id,
+        group.instance_id,
+        [TxnOffset(*partition, *found) for partition, found in sorted(offsets.items())],
     )
 
 
-def offsets_error(response: Any) -> ErrorCode:
+def offsets_error(response: TxnOffsetCommitResponse) -> ErrorCode:
     """The first error of any partition."""
-    codes = (each.error_code for topic in response.topics for each in topic.partitions if each.error_code)
-    return ErrorCode(next(codes, 0))
+    return ErrorCode(next((code for _, _, code in response.results if code), 0))
 
 
-def end_request(transactional_id: str, producer: Producer, *, commit: bool) -> Any:
+def end_request(transactional_id: str, producer: Producer, *, commit: bool) -> EndTxnRequest:
     """Commit or abort."""
-    return messages.request_class(ApiKey.END_TXN)(
-        transactional_id=transactional_id,
-        producer_id=producer.producer_id,
-        producer_epoch=producer.epoch,
-        committed=commit,
-    )
+    return EndTxnRequest(transactional_id, *producer, commit)

@@ -15,7 +15,7 @@ from kafkawire import messages
 from kafkawire.apis import APIS, ApiKey
 from kafkawire.errors import ErrorCode
 from kafkawire.headers import parse_request_header
-from kafkawire.records import headers, stamp
+from kafkawire.records import BatchHeader, headers, stamp
 from kraft.client.admin import Admin
 from kraft.client.cluster import Cluster
 from kraft.local_cluster import LocalCluster, plan_cluster
@@ -50,6 +50,30 @@ class FakePartition:
         self.next_sequence = header.base_sequence + header.record_count
         base, self.end = self.end, self.end + header.record_count
         return ErrorCode.NONE, base
+
+    def lose(self, offset: int) -> None:
+        """Take back the batches from `offset` on, as an unclean election does."""
+        self.batches = [batch for batch in self.batches if self._header(batch).base_offset < offset]
+        self.end = offset
+        self.forget_producers()
+
+    def forget_producers(self) -> None:
+        """The next one begins anew."""
+        self.remembered.clear()
+        self.next_sequence = 0
+
+    def epoch_end(self, epoch: int) -> tuple[int, int]:
+        """The largest epoch up to this one, and its end offset."""
+        if epoch >= self.epoch:
+            return self.epoch, self.end
+        older = [self._header(batch) for batch in self.batches]
+        older = [header for header in older if header.partition_leader_epoch <= epoch]
+        return (older[-1].partition_leader_epoch, older[-1].next_offset) if older else (-1, -1)
+
+    @staticmethod
+    def _header(batch: bytes) -> BatchHeader:
+        ((_, header),) = headers(batch)
+        return header
 
 
 class FakeCluster:
@@ -248,6 +272,16 @@ class FakeCluster:
             preferred_read_replica=-1,
             records=data,
         )
+
+    def offset_for_leader_epoch(self, node_id: int, request: Any) -> Any:
+        response_class = messages.response_class(ApiKey.OFFSET_FOR_LEADER_EPOCH)
+        topic_class = response_class.OffsetForLeaderTopicResult
+        (asked,) = request.topics[0].partitions
+        epoch, end = self.partitions[asked.partition].epoch_end(asked.leader_epoch)
+        result = topic_class.EpochEndOffset(
+            error_code=0, partition=asked.partition, leader_epoch=epoch, end_offset=end
+        )
+        return response_class(throttle_time_ms=0, topics=[topic_class(topic=TOPIC, partitions=[result])])
 
     def create_topics(self, node_id: int, request: Any) -> Any:
         response_class = messages.response_class(ApiKey.CREATE_TOPICS)

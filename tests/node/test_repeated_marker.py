@@ -16,6 +16,7 @@ from kafkawire.apis import ApiKey
 from kafkawire.errors import ErrorCode
 from kafkawire.produce import ProducePartition, ProduceRequest
 from kafkawire.records import ControlType, build_batch
+from kafkawire.transaction_client import EndTxnRequest
 from kraft.broker.transaction_markers import MarkerWriter
 from kraft.client.admin import Admin
 from kraft.client.cluster import Cluster
@@ -69,13 +70,9 @@ class Client:
                     return
 
     async def commit(self) -> None:
-        reply = await self.call(
-            ApiKey.END_TXN,
-            transactional_id=ID,
-            producer_id=self.producer.producer_id,
-            producer_epoch=self.producer.producer_epoch,
-            committed=True,
-        )
+        producer = self.producer
+        request = EndTxnRequest(ID, producer.producer_id, producer.producer_epoch, commit=True)
+        reply = await self.cluster.call(1, ApiKey.END_TXN, request, 10.0)
         assert reply.error_code == ErrorCode.NONE
         self.producer = Producer(reply.producer_id, reply.producer_epoch)
 
