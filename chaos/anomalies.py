@@ -116,6 +116,7 @@ class Checker:
     def _observe_read_back(self, event: ReadBack) -> None:
         place = self._places.get(event.topic, event.partition)
         place.read_back_to = max(place.read_back_to, event.end)
+        place.shown_whole |= event.committed_only
 
     def _observe_trim(self, event: Trimmed) -> None:
         place = self._places.get(event.topic, event.partition)

@@ -64,6 +64,14 @@ def read_history(path: Path) -> Iterator[Event]:
             yield event
 
 
+def recorded(events: Iterable[Event], path: Path) -> Iterator[Event]:
+    """The same events, each written down as it passes. Raises OSError."""
+    with HistoryWriter(path) as writer:
+        for event in events:
+            writer.append(event)
+            yield event
+
+
 def _check_head(line: bytes) -> None:
     try:
         form, version = json.loads(line)

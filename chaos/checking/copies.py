@@ -60,14 +60,17 @@ class Copies:
 
     def _was_shown(self, slot: int) -> bool:
         """A consumer got the copy for good, whatever its producer was told."""
-        transactional = self._ledger.transaction[slot] != NO_TRANSACTION
-        seen = self._ledger.seen[slot] & READ_AS_COMMITTED if transactional else self._ledger.seen[slot]
-        return bool(seen) and not self._is_aborted(slot)
+        number, seen = self._ledger.transaction[slot], self._ledger.seen[slot]
+        if number == NO_TRANSACTION:
+            return bool(seen) and not self._is_aborted(slot)
+        return bool(seen & READ_AS_COMMITTED) and self._transactions.get(number).committed
 
     def _may_be_there(self, slot: int) -> bool:
         """True but for copies that were taken back, and those of an open fate that nobody found at last."""
         if self._is_aborted(slot):
             return False
+        if self._promises.is_due(slot) or self._was_shown(slot):
+            return True
         place = self._ledger.streams[self._ledger.stream[slot]].place
-        looked = place.read_back_to != NOWHERE
-        return self._promises.is_due(slot) or bool(self._ledger.seen[slot]) or not looked
+        looked = place.shown_whole or (place.read_back_to != NOWHERE and not self._ledger.seen[slot])
+        return not looked

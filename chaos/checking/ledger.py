@@ -26,7 +26,16 @@ _OUTCOMES = {Outcome.ACKNOWLEDGED: ACKNOWLEDGED, Outcome.REFUSED: REFUSED, Outco
 class Place:
     """One partition."""
 
-    __slots__ = ("compacted", "index", "number", "read_back_to", "slots", "topic", "trimmed_to")
+    __slots__ = (
+        "compacted",
+        "index",
+        "number",
+        "read_back_to",
+        "shown_whole",
+        "slots",
+        "topic",
+        "trimmed_to",
+    )
 
     def __init__(self, topic: str, index: int, number: int) -> None:
         self.topic = topic
@@ -34,9 +43,11 @@ class Place:
         self.number = number
         self.slots: dict[int, int] = {}
         """The record that was first seen at an offset."""
-        self.trimmed_to = NOWHERE
+        self.trimmed_to = 0
         self.read_back_to = NOWHERE
         """The end that a final consumer has read up to, NOWHERE if none has."""
+        self.shown_whole = False
+        """A final consumer of committed records has read it."""
         self.compacted = False
 
     def __str__(self) -> str:
@@ -204,12 +215,9 @@ class Ledger:
 
     def _shown_as_committed(self, poll: Polled, slots: Iterable[int]) -> None:
         for slot in slots:
-            before = self.seen[slot]
             self.seen[slot] = READ | READ_AS_COMMITTED
             transaction = self.transaction[slot]
-            if transaction != NO_TRANSACTION and (
-                poll.transaction is not None or not before & READ_AS_COMMITTED
-            ):
+            if transaction != NO_TRANSACTION:
                 self._transactions.read(transaction, self.numbers[slot], poll.client, poll.transaction)
 
     def _settle(self, client: str, record: int, outcome: int) -> int:

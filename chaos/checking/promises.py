@@ -110,7 +110,7 @@ class Promises:
 
     def _may_be_gone(self, place: Place, slot: int, offset: int) -> bool:
         """Retention or compaction may have taken it; where that is so, an unknown offset proves nothing."""
-        if offset < place.trimmed_to:
+        if place.trimmed_to > max(offset, 0):
             return True
         if not place.compacted:
             return False

@@ -33,10 +33,10 @@ class Transaction:
         self.asked: float | None = None
         """When its commit was asked for, None if that was never written down."""
         self.seen = False
-        """A consumer of committed records read one of its."""
+        """A consumer of committed records read one of its, and not too early."""
         self.commits: list[Committed] = []
-        self.early: list[tuple[int, str]] = []
-        """(record, reader) of reads before its end was asked for."""
+        self.early: dict[int, str] = {}
+        """Records that were read before its end was asked for, and by whom."""
 
     def end(self, event: Ended) -> None:
         """Take the end down. After a commit without an answer only an acknowledged one decides."""
@@ -88,9 +88,11 @@ class Transactions:
     def read(self, number: int, record: int, reader: str, into: int | None) -> None:
         """Its `record` was read as committed by `reader`, as a part of the transaction `into` if any."""
         transaction = self.get(number)
-        transaction.seen = True
         if transaction.fate is Fate.OPEN and transaction.asked is None:
-            transaction.early.append((record, reader))
+            if reader == transaction.client or record not in transaction.early:
+                transaction.early[record] = reader
+        else:
+            transaction.seen = True
         if into is not None and into != number:
             self._reads_from.add((number, into))
 
@@ -98,7 +100,7 @@ class Transactions:
         """Add what transactions did wrong among each other."""
         for number, transaction in self._all.items():
             if transaction.early and transaction.fate is not Fate.ABORTED:
-                for record, reader in transaction.early:
+                for record, reader in transaction.early.items():
                     self._early(findings, number, transaction, record, reader)
         edges: dict[int, list[int]] = {}
         for writer, reader_number in sorted(self._reads_from):

@@ -352,6 +352,12 @@ def test_a_record_is_copied_once() -> None:
     assert found(once, ended(7, False), again, ended(8, True)) == {Anomaly.NOT_COPIED: 1}
     assert found(once, ended(7, True, MAYBE), shown, again, ended(8, True)) == {Anomaly.COPIED_TWICE: 1}
     assert found(once, ended(7, True, MAYBE), again, ended(8, True)) == {}, "nobody looked"
+    dirty = Polled("c", 0.0, 0, (Read("copies", 0, 0, 11), Read("copies", 0, 1, 12)))
+    end = ReadBack("c", 0.0, "copies", 0, 4)
+    lost = [*once, ended(7, True, MAYBE), *again, ended(8, True), ReadBack("c", 0.0, "t", 0, 2)]
+    assert found(lost, dirty, end)[Anomaly.UNSEEN] == 1, "the second copy of record 2"
+    assert Anomaly.NOT_COPIED not in found(lost, dirty, end), "who reads everything proves nothing"
+    assert found(lost, dirty, end._replace(committed_only=True))[Anomaly.NOT_COPIED] == 1
 
 
 def test_a_record_that_retention_took_is_not_lost() -> None:

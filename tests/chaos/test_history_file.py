@@ -27,7 +27,7 @@ from chaos.history import (
     Stored,
     Trimmed,
 )
-from chaos.history_file import HistoryFileError, HistoryWriter, read_history
+from chaos.history_file import HistoryFileError, HistoryWriter, read_history, recorded
 
 ONE_OF_EACH: list[Event] = [
     Sent("p", 0.25, 1, "t", 0, 7),
@@ -44,6 +44,7 @@ ONE_OF_EACH: list[Event] = [
     Committed("c", 0.5, "g", "t", 0, 1, Outcome.ACKNOWLEDGED, None, 0.375),
     OffsetFetched("c", 0.5, "g", "t", 0, None, 0.5),
     ReadBack("c", 0.5, "t", 0, 2),
+    ReadBack("c", 0.5, "t", 0, 2, committed_only=True),
     Trimmed("c", 0.5, "t", 0, 1),
     Compacted("c", 0.5, "t"),
 ]
@@ -73,6 +74,13 @@ def test_a_file_can_be_read_while_it_is_written(tmp_path: Path) -> None:
         writer.append(ONE_OF_EACH[0])
         writer.flush()
         assert list(read_history(path)) == ONE_OF_EACH[:1]
+
+
+def test_events_are_written_as_they_pass(tmp_path: Path) -> None:
+    passed = recorded(ONE_OF_EACH, tmp_path / "history.jsonl")
+    assert next(passed) == ONE_OF_EACH[0]
+    assert [ONE_OF_EACH[0], *passed] == ONE_OF_EACH
+    assert list(read_history(tmp_path / "history.jsonl")) == ONE_OF_EACH
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60)
