@@ -67,6 +67,7 @@ class QuorumMember:
         self.service.attach(self.driver)
         self.endpoints = ControllerEndpoints(self.service, self.describe_quorum)
         self._timer: asyncio.TimerHandle | None = None
+        self._fires_at = math.inf
         self._loop = asyncio.get_running_loop()
         for peer_id in place.quorum.peers:
             self._links.peers[peer_id] = make_peer(
@@ -108,14 +109,23 @@ class QuorumMember:
                     await self.service.resigned.wait()
 
     def _reschedule(self) -> None:
-        self._cancel_timer()
+        # A deadline that moved further away, as it does with each message, finds the timer as it is: that
+        # looks again when it fires.
         deadline = self.driver.next_deadline
-        if deadline < math.inf:
-            self._timer = self._loop.call_later(
-                max(0.0, deadline - self._clock.monotonic()), self.driver.tick
-            )
+        if deadline < self._fires_at:
+            self._cancel_timer()
+            self._fires_at = deadline
+            self._timer = self._loop.call_later(max(0.0, deadline - self._clock.monotonic()), self._fired)
+
+    def _fired(self) -> None:
+        self._cancel_timer()
+        if self.driver.next_deadline <= self._clock.monotonic():
+            self.driver.tick()
+        else:
+            self._reschedule()
 
     def _cancel_timer(self) -> None:
+        self._fires_at = math.inf
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
