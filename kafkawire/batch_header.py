@@ -21,6 +21,8 @@ BATCH_OVERHEAD = 61
 
 LOG_OVERHEAD = 12
 """Bytes that `batch_length` does not count: base offset and the length itself."""
+SMALLEST_RECORD = 7
+"""Bytes: length, attributes, timestamp delta, offset delta, key length, value length, header count."""
 
 MAGIC = 2
 NO_PRODUCER_ID = -1

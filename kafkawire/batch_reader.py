@@ -5,13 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from kafkawire.batch_header import BATCH_OVERHEAD, BatchHeader, Buffer, read_header
+from kafkawire.batch_header import BATCH_OVERHEAD, SMALLEST_RECORD, BatchHeader, Buffer, read_header
 from kafkawire.compression import DEFAULT_LIMIT, decompress
 from kafkawire.errors import ErrorCode, KafkaError
 from kafkawire.varints import read_varint, read_varlong
-
-# Length, attributes, timestamp delta, offset delta, key length, value length, header count: a byte each.
-_SMALLEST_RECORD = 7
 
 
 class Record(NamedTuple):
@@ -41,7 +38,7 @@ def records(
     if header is None:
         header = read_header(buffer, position)
     payload = records_section(header, buffer, position, limit=limit)
-    if not 0 <= header.record_count * _SMALLEST_RECORD <= len(payload):
+    if not 0 <= header.record_count * SMALLEST_RECORD <= len(payload):
         raise _invalid(f"{header.record_count} records do not fit into {len(payload)} bytes")
     return _parse_records(payload, header)
 

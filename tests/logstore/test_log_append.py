@@ -61,6 +61,11 @@ REFUSED = [
     ("an offset of its own", batch(base_offset=1), ErrorCode.INVALID_RECORD),
     ("wrong count", with_field(batch(2), 57, ">i", 3), ErrorCode.INVALID_RECORD),
     ("no records", with_field(with_field(batch(), 57, ">i", 0), 23, ">i", -1), ErrorCode.INVALID_RECORD),
+    (
+        "more records than fit",
+        with_field(with_field(batch(2), 57, ">i", 100), 23, ">i", 99),
+        ErrorCode.INVALID_RECORD,
+    ),
     ("wrong last offset", with_field(batch(2), 23, ">i", 5), ErrorCode.INVALID_RECORD),
     ("control batch", with_field(batch(), 21, ">h", 0x20), ErrorCode.INVALID_RECORD),
     ("log append time", with_field(batch(), 21, ">h", 0x08), ErrorCode.INVALID_TIMESTAMP),
