@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from kafkawire.errors import ErrorCode, KafkaError
 from kafkawire.fetch import FetchPartition, FetchRequest, FetchResult
 from kafkawire.primitives import TopicRef
+from metadata.image import TopicsImage
 
 SESSIONLESS = 0
 OPENING_EPOCH = 0
@@ -32,12 +33,24 @@ class ClientSession:
         self._wanted = {(part.topic, part.partition): part for part in fetch.partitions}
         self._told: dict[tuple[TopicRef, int], tuple[int, int]] = {}
         self._opening = True
+        self.names: dict[TopicRef, str] = {}
+        """What topics were called when the client referred to them by id."""
+
+    def note_names(self, fetch: FetchRequest, topics: TopicsImage) -> None:
+        """Remember what the topics that the request adds are called now."""
+        if self.session_id != SESSIONLESS:
+            for part in fetch.partitions:
+                if part.topic not in self.names and (topic := topics.find(part.topic)) is not None:
+                    self.names[part.topic] = topic.name
 
     def amend(self, fetch: FetchRequest) -> None:
         """Take over what the next request changes."""
         for key in fetch.forgotten:
             self._wanted.pop(key, None)
             self._told.pop(key, None)
+        if fetch.forgotten and self.names:
+            kept = {topic for topic, _ in self._wanted}
+            self.names = {topic: name for topic, name in self.names.items() if topic in kept}
         for part in fetch.partitions:
             self._wanted[(part.topic, part.partition)] = part
         self.epoch = 1 if self.epoch == _LAST_EPOCH else self.epoch + 1

@@ -47,21 +47,27 @@ def test_the_old_id_reads_and_writes_nothing_of_the_new_topic(
 
 
 def test_a_session_ends_for_a_topic_that_is_replaced(
-    wire: Any, topic: str, batch: Batch, recreate: Callable[[str], None]
+    wire: Any, topic: str, batch: Batch, delete_topic: Callable[[str], None], recreate: Callable[[str], None]
 ) -> None:
+    """As in Kafka it is the name that is looked for, once the session knows it."""
     old = wire.topic_id(topic)
     opened = wire.fetch((old, 0, 0), version=17, session=NEW_SESSION)
     assert [(result.topic, result.error_code) for result in opened.results] == [(old, ErrorCode.NONE)]
+    elsewhere = wire.fetch((NEVER, 0, 0), version=17, session=NEW_SESSION)
+    assert [result.error_code for result in elsewhere.results] == [ErrorCode.UNKNOWN_TOPIC_ID]
     recreate(topic)
     assert wire.produce(topic, batch(b"new")).error_code == ErrorCode.NONE
     told = wire.fetch(version=17, session=(opened.session_id, 1))
     assert [(r.topic, r.error_code, r.records.size) for r in told.results] == [
-        (old, ErrorCode.UNKNOWN_TOPIC_ID, 0)
+        (old, ErrorCode.INCONSISTENT_TOPIC_ID, 0)
     ]
     new = wire.topic_id(topic)
     changed = wire.fetch((new, 0, 0), version=17, session=(opened.session_id, 2), forgotten=[(old, 0)])
     (result,) = changed.results
     assert (result.topic, [record.value for record in wire.records_of(result)]) == (new, [b"new"])
+    delete_topic(topic)
+    gone = wire.fetch(version=17, session=(opened.session_id, 3))
+    assert [(r.topic, r.error_code) for r in gone.results] == [(new, ErrorCode.UNKNOWN_TOPIC_OR_PARTITION)]
 
 
 def test_a_waiting_fetch_is_told_when_its_topic_is_deleted(

@@ -9,7 +9,7 @@ node.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import cast
 
 from kafkawire.errors import ErrorCode, KafkaError
@@ -20,6 +20,7 @@ from kafkawire.fetch import (
     decode_fetch_request,
     encode_fetch_response,
 )
+from kafkawire.primitives import TopicRef
 from kraft.broker.client_sessions import ClientSession, ClientSessions
 from kraft.broker.connection import Connection, Reply
 from kraft.broker.context import BrokerContext
@@ -57,6 +58,8 @@ class FetchHandler:
             session = self._sessions.open(fetch)
         except KafkaError as error:
             return self._encode(request.connection, _place(request), [], error.code, 0)
+        if fetch.topic_ids and fetch.partitions:
+            session.note_names(fetch, self._context.metadata.image.topics)
         attempt = _Attempt(self, request, fetch, session)
         if attempt.read() or fetch.max_wait_ms <= 0:
             return attempt.encode()
@@ -84,14 +87,18 @@ class FetchHandler:
             ),
         )
 
-    def read_all(self, fetch: FetchRequest, wanted: Sequence[FetchPartition]) -> list[FetchResult]:
+    def read_all(
+        self, fetch: FetchRequest, wanted: Sequence[FetchPartition], names: Mapping[TopicRef, str]
+    ) -> list[FetchResult]:
         """Read every partition within the request's and the broker's bounds; the first records found are
-        returned even when they alone are larger (KIP-74)."""
+        returned even when they alone are larger (KIP-74). `names` are those of the session."""
         room = min(fetch.max_bytes, self._max_bytes)
         at_least_one = True
         results = []
         for part in wanted:
             result = self._read(part, fetch.isolation_level == READ_COMMITTED, room, at_least_one)
+            if result.error_code == ErrorCode.UNKNOWN_TOPIC_ID and part.topic in names:
+                result = self._failed(part, self._why_missing(names[part.topic], part.partition))
             if result.records.size:
                 room -= result.records.size
                 at_least_one = False
@@ -126,6 +133,14 @@ class FetchHandler:
             None,
         )
 
+    def _why_missing(self, name: str, partition: int) -> ErrorCode:
+        """What became of a topic that a session knew under this name: another one may have it by now."""
+        try:
+            self._context.replicas.find(name, partition)
+        except KafkaError as error:
+            return error.code
+        return ErrorCode.INCONSISTENT_TOPIC_ID
+
     def _failed(self, part: FetchPartition, code: ErrorCode) -> FetchResult:
         hint = leader_hint(self._context.metadata.image, part.topic, part.partition, code)
         return FetchResult(part.topic, part.partition, code, -1, -1, -1, None, -1, EMPTY_SLICE, hint)
@@ -156,7 +171,7 @@ class _Attempt:
 
     def read(self) -> bool:
         """Read; True if that is reason enough to answer: bytes as asked, an error, or nothing was asked."""
-        self._results = self._handler.read_all(self._fetch, self._wanted)
+        self._results = self._handler.read_all(self._fetch, self._wanted, self._session.names)
         size = sum(result.records.size for result in self._results)
         return (
             size >= self._fetch.min_bytes
