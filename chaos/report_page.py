@@ -32,13 +32,13 @@ def page(record: RunRecord, picture: str) -> str:
 </head>
 <body>
 <header class="{_CLASSES.get(verdict, "open")}">
-<div class="title">{escape(record.title)}</div>
 <h1>{verdict.value}</h1>
+<div class="title">{escape(record.title)}</div>
 <p>{escape(sentence)}</p>
 </header>
 <main>
-{_facts(record)}
 {_tiles(record)}
+{_facts(record)}
 <figure>{picture}</figure>
 {_anomalies(record.judgement)}
 {_faults(record)}
@@ -77,12 +77,13 @@ def _anomalies(judgement: Judgement | None) -> str:
         return ""
     rows = []
     for kind in sorted(Anomaly, key=lambda each: -judgement.count(each)):
-        count = judgement.count(kind)
-        examples = "".join(f"<li>{escape(text)}</li>" for text in judgement.examples.get(kind, ()))
-        style = "number bad" if count else "number"
-        listed = f"<ul>{examples}</ul>" if examples else ""
-        rows.append(f'<tr><td class="{style}">{count:,}</td><td>{escape(kind.value)}{listed}</td></tr>')
-    return f"<h2>What was looked for</h2><table>{''.join(rows)}</table>"
+        if count := judgement.count(kind):
+            examples = "".join(f"<li>{escape(text)}</li>" for text in judgement.examples.get(kind, ()))
+            cells = f"{escape(kind.value)}<ul>{examples}</ul>"
+            rows.append(f'<tr><td class="number bad">{count:,}</td><td>{cells}</td></tr>')
+    absent = ", ".join(kind.value for kind in Anomaly if not judgement.count(kind))
+    found = f"<h2>What is wrong</h2><table>{''.join(rows)}</table>" if rows else ""
+    return f"{found}<h2>Looked for, and not found</h2><p>{absent}</p>"
 
 
 def _faults(record: RunRecord) -> str:
