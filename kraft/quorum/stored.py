@@ -47,6 +47,7 @@ class QuorumStore:
         """
         path = f"{directory}/{LOG_DIRECTORY}"
         storage.make_directory(path)
+        storage.sync_directory(directory)  # or a power cut takes the whole log, synced as it is
         snapshot = snapshots.newest(storage, path)
         start = 1 if snapshot is None else snapshot.id.last_index - 1
         config = LogConfig(

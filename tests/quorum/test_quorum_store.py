@@ -15,7 +15,7 @@ from kafkawire.records import headers, records
 from kraft.quorum.journal import Journal, Vote
 from kraft.quorum.snapshots import CorruptSnapshotError, Snapshot, decode, encode
 from kraft.quorum.stored import LOG_DIRECTORY, STATE_FILE, QuorumStore
-from logstore.storage import StorageError
+from logstore.storage import LocalStorage, StorageError
 
 DIRECTORY = "data"
 
@@ -44,6 +44,25 @@ def filled(storage, terms=(1, 1, 2)):
 @pytest.fixture
 def storage():
     return CuttableStorage(random.Random(1))
+
+
+class RecordingStorage(LocalStorage):
+    """Keeps the directories whose names were synced."""
+
+    def __init__(self):
+        self.synced = set()
+
+    def sync_directory(self, directory):
+        super().sync_directory(directory)
+        self.synced.add(directory)
+
+
+def test_the_name_of_a_new_journal_is_durable_before_it_is_used(tmp_path):
+    # A synced file in a directory whose own name was never synced may be gone with it. Found by cutting the
+    # power of a whole cluster, which came back without its metadata.
+    storage = RecordingStorage()
+    QuorumStore.open(storage, str(tmp_path), max_entry_bytes=4096, now_ms=0).close()
+    assert {str(tmp_path), f"{tmp_path}/{LOG_DIRECTORY}"} <= storage.synced
 
 
 def test_an_empty_disk_holds_nothing(storage):
