@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
+import resource
 import signal
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from kraft.local_cluster import LocalCluster
+
+STOPS_WITHIN = 1.0
+"""Seconds in which a node is expected to stop whose disk takes no more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,6 +22,12 @@ class Fault:
     what: str
     node_id: int
     at: float
+
+
+def limit_files(pid: int, size: int) -> None:
+    """Let no file of a process grow beyond `size` bytes; it may be lifted again."""
+    _, hard = resource.prlimit(pid, resource.RLIMIT_FSIZE)
+    resource.prlimit(pid, resource.RLIMIT_FSIZE, (size, hard))
 
 
 class Faults:
@@ -47,6 +58,32 @@ class Faults:
         """Start a killed node again, with its ports and data; returns when it is ready."""
         await self._cluster.processes[node_id].start()
         return self._note("restarted", node_id)
+
+    def fill_disk(self, node_id: int) -> int:
+        """No file of a running node may be larger than its largest log is now; returns that size in bytes.
+
+        The disk is "full" by the system's limit on the size of the files of one process, which another
+        process may set while that one runs.
+        """
+        plan = self._cluster.plan
+        directory = plan.directory / next(each.name for each in plan.nodes if each.node_id == node_id)
+        size = max((path.stat().st_size for path in directory.rglob("*.log")), default=0)
+        limit_files(self._cluster.processes[node_id].pid, size)
+        self._note("disk filled", node_id)
+        return size
+
+    async def empty_disk(self, node_id: int) -> Fault:
+        """There is room again; the node is started if it has stopped."""
+        process = self._cluster.processes[node_id]
+        if process.running:
+            try:
+                async with asyncio.timeout(STOPS_WITHIN):
+                    await process.wait()
+            except TimeoutError:
+                limit_files(process.pid, resource.RLIM_INFINITY)
+        if not process.running:
+            await process.start()
+        return self._note("disk emptied", node_id)
 
     def _note(self, what: str, node_id: int) -> Fault:
         fault = Fault(what, node_id, time.monotonic())

@@ -96,7 +96,7 @@ def plan_cluster(controllers: int, brokers: int, directory: Path, port: int | No
     return ClusterPlan((*voters, *others), directory)
 
 
-def _kraft(_: NodePlan) -> Sequence[str]:
+def kraft_program(_: NodePlan) -> Sequence[str]:
     """The command that runs a node."""
     return (sys.executable, "-m", "kraft")
 
@@ -111,7 +111,7 @@ class LocalCluster:
         self,
         plan: ClusterPlan,
         settings: Mapping[str, str] | None = None,
-        program: Callable[[NodePlan], Sequence[str]] = _kraft,
+        program: Callable[[NodePlan], Sequence[str]] = kraft_program,
     ) -> None:
         self.plan = plan
         secret = secrets.token_hex(32)

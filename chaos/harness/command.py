@@ -19,6 +19,7 @@ from chaos.harness.options import (
     parse_workloads,
 )
 from chaos.harness.trial import run_chaos
+from chaos.report import ReportError
 
 RECORDS_A_SECOND = 500
 MISUSE = 2
@@ -47,7 +48,7 @@ def run_trial(
     text = RunText(nodes, nemesis, for_, every, seed, workload, clients)
     try:
         status = run_chaos(parse_options(text, records, out, keep=keep), console)
-    except (OptionError, OSError) as error:
+    except (OptionError, ReportError, OSError) as error:
         console.print(f"error: {error}", style="bold red", highlight=False, markup=False, soft_wrap=True)
         status = MISUSE
     raise typer.Exit(status)

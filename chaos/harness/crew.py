@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -36,7 +36,7 @@ class _Member:
     process: ManagedProcess
     number: int = 1
     watch: asyncio.Task[None] | None = None
-    journals: list[Path] = field(default_factory=list)
+    is_ready: bool = True
 
 
 class Crew:
@@ -96,11 +96,12 @@ class Crew:
             self.replaced += 1
             member.number += 1
             task = self._successor(member)
-            member.process = self._process(task)
+            member.process, member.is_ready = self._process(task), False
             try:
                 await member.process.start()
             except StartError as error:
                 raise ClientError(str(error)) from None
+            member.is_ready = True
 
     def _successor(self, member: _Member) -> Task:
         """What is left to be done, for a process of the next number."""
@@ -144,7 +145,8 @@ class Crew:
                 while not all(map(_over, members)):
                     for member in members:
                         # Again and again: a process that took over has not been asked yet.
-                        member.process.ask_to_end()
+                        if member.is_ready:
+                            member.process.ask_to_end()
                     waiting = [member.watch for member in members if member.watch is not None]
                     await asyncio.wait(waiting, timeout=1.0, return_when=asyncio.ALL_COMPLETED)
         except TimeoutError:

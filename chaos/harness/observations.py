@@ -88,7 +88,7 @@ class Observations:
                 run = line.sent()
                 counts.sent += run.length
                 self._sent[client].add(line.at, run)
-                self.waits.sent((run.topic, run.partition), line.at, run.length)
+                self.waits.sent(f"{run.topic}-{run.partition}", line.at, run.length)
             case "D":
                 self._settled(client, counts, line)
             case "P":
@@ -107,7 +107,7 @@ class Observations:
         settled = line.settled()
         second = self.seconds[int(line.at)]
         for sent_at, run, count in self._sent[client].parts(settled.first, settled.length):
-            self.waits.acknowledged((run.topic, run.partition), count, line.at)
+            self.waits.acknowledged(f"{run.topic}-{run.partition}", count, line.at)
             if settled.outcome is Outcome.ACKNOWLEDGED:
                 second.latencies.append((line.at - sent_at, count))
         if settled.outcome is Outcome.ACKNOWLEDGED:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import sys
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 
 from rich.console import Console
@@ -15,11 +17,16 @@ from rich.live import Live
 from chaos.faults import Fault, Faults
 from chaos.harness.crew import ClientError, Crew
 from chaos.harness.links import Network, behind_proxies
+from chaos.harness.nemeses.clocks import ClockSkew
+from chaos.harness.nemeses.power import PowerCut
 from chaos.harness.observations import Observations
 from chaos.harness.options import RunOptions
 from chaos.harness.picture import Scene, describe, picture, status_line
+from chaos.harness.power.disks import Disks
+from chaos.harness.replicas import differing
 from chaos.harness.schedule import BOUND, NotRecoveredError, Schedule
-from chaos.harness.stage import Stage
+from chaos.harness.skewed_node import set_offset
+from chaos.harness.stage import Stage, clock_file
 from chaos.harness.tasks import Role
 from chaos.harness.watcher import Watcher
 from chaos.harness.workloads import Cast, cast, read_back_task
@@ -27,7 +34,7 @@ from chaos.observer import Observer
 from kafkawire.errors import KafkaError
 from kraft.client.cluster import Cluster
 from kraft.client.connections import CONNECTION_FAILURES
-from kraft.local_cluster import ClusterPlan, LocalCluster, plan_cluster
+from kraft.local_cluster import ClusterPlan, LocalCluster, NodePlan, kraft_program, plan_cluster
 from kraft.processes import StartError
 
 SETTINGS = {
@@ -36,6 +43,9 @@ SETTINGS = {
     "transaction.state.log.num.partitions": "6",
 }
 """Fewer partitions of the internal topics, so that most of them have something to lose."""
+
+SEGMENT_BYTES = 1024 * 1024
+"""Of our topics: a run shall have closed segments as well."""
 
 GRACE = 120.0
 """Seconds that producers have, after the last fault, to send what is left."""
@@ -57,6 +67,10 @@ class Run:
     journals: list[Path] = field(default_factory=list)
     tracebacks: list[str] = field(default_factory=list)
     failure: str | None = None
+    started: datetime = field(default_factory=lambda: datetime.now(UTC))
+    ended: float = 0.0
+    replaced: int = 0
+    differing: Sequence[str] = ()
 
     async def execute(self) -> None:
         """All of it but the judgement. Whatever happens, no process is left behind."""
@@ -78,7 +92,8 @@ class Run:
         (self.directory / "clients").mkdir(parents=True)
         observations = Observations()
         async with (
-            LocalCluster(plan, SETTINGS | self._replication()) as nodes,
+            self._disks(plan) as disks,
+            LocalCluster(plan, self._settings(), self._program(plan)) as nodes,
             Network(plan, self.directory / "proxy.log") as network,
             Cluster(plan.bootstrap) as client,
             Cluster(plan.bootstrap) as eye,
@@ -87,7 +102,7 @@ class Run:
             people = cast(self.options, plan.bootstrap, self.directory / "clients")
             stage = Stage(
                 nodes, network, Observer(client, BOUND), Faults(nodes, _say_nothing),
-                list(people.topics), list(people.groups),
+                list(people.topics), list(people.groups), disks,
             )  # fmt: skip
             schedule = Schedule(stage, self.options.nemeses, self.options.seed, self.options.every)
             scene = Scene(time.monotonic(), self.options.records, observations, Watcher(eye), schedule)
@@ -96,7 +111,8 @@ class Run:
                 async with self._shown(scene, crew):
                     await self._act(scene, crew, people)
             finally:
-                self.journals = crew.journals
+                self.ended = time.monotonic()
+                self.journals, self.replaced = crew.journals, crew.replaced
                 self.tracebacks = _tracebacks(nodes)
 
     async def _act(self, scene: Scene, crew: Crew, people: Cast) -> None:
@@ -107,7 +123,10 @@ class Run:
                 topic,
                 partitions=partitions,
                 replication_factor=self.options.replication_factor,
-                configs={"min.insync.replicas": str(self.options.min_insync_replicas)},
+                configs={
+                    "min.insync.replicas": str(self.options.min_insync_replicas),
+                    "segment.bytes": str(SEGMENT_BYTES),
+                },
             )
         await stage.until_whole()
         await crew.start(people.tasks)
@@ -126,10 +145,37 @@ class Run:
             raise ClientError("reading everything back took too long")
         scene.phase = "judging"
         await stage.nodes.stop()
+        self.differing = await asyncio.to_thread(differing, stage.nodes.plan, people.topics)
 
-    def _replication(self) -> dict[str, str]:
+    def _program(self, plan: ClusterPlan) -> Callable[[NodePlan], Sequence[str]]:
+        """How nodes are run: with clocks that can be set if that is to happen."""
+        if ClockSkew.name not in self.options.nemeses:
+            return kraft_program
+
+        def skewed(node: NodePlan) -> Sequence[str]:
+            path = clock_file(plan.directory, node)
+            return (sys.executable, "-m", "chaos.harness.skewed_node", str(path))
+
+        plan.directory.mkdir(parents=True, exist_ok=True)
+        for node in plan.nodes:
+            set_offset(clock_file(plan.directory, node), 0.0)
+        return skewed
+
+    @contextlib.asynccontextmanager
+    async def _disks(self, plan: ClusterPlan) -> AsyncIterator[Disks | None]:
+        """Disks that forget, if the power is to be cut."""
+        if PowerCut.name not in self.options.nemeses:
+            yield None
+            return
+        async with Disks(plan, self.directory / "volume") as disks:
+            yield disks
+
+    def _settings(self) -> dict[str, str]:
         factor, in_sync = str(self.options.replication_factor), str(self.options.min_insync_replicas)
+        flushed = {"log.flush.interval.messages": "1"} if PowerCut.name in self.options.nemeses else {}
         return {
+            **SETTINGS,
+            **flushed,  # nothing else survives when the power is cut everywhere
             "offsets.topic.replication.factor": factor,
             "transaction.state.log.replication.factor": factor,
             "transaction.state.log.min.isr": in_sync,

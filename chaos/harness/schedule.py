@@ -27,6 +27,7 @@ class Injury:
     name: str
     began: float
     target: str = ""
+    hit: Sequence[int] = ()
     healed: float | None = None
     recovered: float | None = None
 
@@ -64,6 +65,7 @@ class Schedule:
         self.present = nemesis.name
         async with _bounded(f"{nemesis.name} could not be injected"):
             injury.target = await nemesis.inject()
+        injury.hit = nemesis.hit
         self.present = f"{nemesis.name}: {injury.target}"
         await asyncio.sleep(min(nemesis.rng.uniform(*nemesis.hold), self.every * 0.6))
         async with _bounded(f"{nemesis.name} ({injury.target}) could not be healed"):

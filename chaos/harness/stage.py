@@ -6,14 +6,17 @@ import asyncio
 import signal
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from random import Random
 
 from chaos.faults import Faults
 from chaos.harness.links import Network
+from chaos.harness.power.disks import Disks
 from chaos.observer import Observer
 from kafkawire import messages
 from kafkawire.apis import ApiKey
 from kafkawire.errors import ErrorCode, KafkaError
+from kafkawire.metadata_client import MetadataRequest
 from kraft.client.cluster import describe_topics
 from kraft.local_cluster import LocalCluster, NodePlan
 
@@ -30,6 +33,7 @@ class Stage:
     faults: Faults
     topics: list[tuple[str, int]] = field(default_factory=list)
     groups: list[str] = field(default_factory=list)
+    disks: Disks | None = None
 
     @property
     def brokers(self) -> list[int]:
@@ -46,6 +50,27 @@ class Stage:
     def node(self, node_id: int) -> NodePlan:
         """A node's plan."""
         return next(node for node in self.nodes.plan.nodes if node.node_id == node_id)
+
+    def clock_file(self, node_id: int) -> Path:
+        """Where the offset of a node's wall clock stands."""
+        return clock_file(self.nodes.plan.directory, self.node(node_id))
+
+    def segments(self, node_id: int) -> list[Path]:
+        """The segments of a node's replicas of our topics that are not empty."""
+        directory = self.nodes.plan.directory / self.node(node_id).name
+        return sorted(
+            path
+            for topic, partitions in self.topics
+            for index in range(partitions)
+            for path in (directory / f"{topic}-{index}").glob("*.log")
+            if path.stat().st_size
+        )
+
+    async def cut_power(self, node_id: int, seed: str) -> int:
+        """What a dead node had not synced may be gone; returns how many changes are."""
+        if self.disks is None:
+            raise ValueError("these disks do not lose anything")
+        return await self.disks.cut_power(node_id, seed)
 
     async def a_leader(self, rng: Random) -> int:
         """Who leads a drawn partition of a drawn topic."""
@@ -100,7 +125,7 @@ class Stage:
 
     async def _everybody_says_so(self) -> bool:
         """Every broker is asked: one that was away may not know yet what has happened meanwhile."""
-        request = messages.request_class(ApiKey.METADATA)(topics=None, allow_auto_topic_creation=False)
+        request = MetadataRequest(None)
         for broker in self.brokers:
             if broker not in self.observer.client.brokers:
                 await self.observer.client.metadata([])
@@ -112,6 +137,11 @@ class Stage:
             if not all(len(each.isr) == len(each.replicas) and each.leader >= 0 for each in partitions):
                 return False
         return True
+
+
+def clock_file(directory: Path, node: NodePlan) -> Path:
+    """Where the offset of a node's wall clock stands, of a cluster in `directory`."""
+    return directory / f"{node.name}.clock"
 
 
 def minority(members: Sequence[int]) -> int:

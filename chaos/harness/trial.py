@@ -12,28 +12,38 @@ from pathlib import Path
 from rich.console import Console
 
 from chaos.anomalies import Judgement, check
+from chaos.harness.account import run_record
 from chaos.harness.journal import events
-from chaos.harness.options import RunOptions
+from chaos.harness.nemeses.power import PowerCut
+from chaos.harness.options import OptionError, RunOptions
+from chaos.harness.power.mounting import enter_private_mounts
 from chaos.harness.run import Run
 from chaos.harness.verdict import verdict_lines
+from chaos.report import require_drawing, write_report
 
 HELD, FAILED, INTERRUPTED = 0, 1, 130
 
 
 def run_chaos(options: RunOptions, console: Console) -> int:
     """Returns the exit status: HELD only if the run came to its end and nothing happened that must not."""
+    require_drawing()
     options.out.mkdir(parents=True, exist_ok=True)
+    if options.keep and (options.out / "data").exists():
+        raise OptionError(f"--keep: {options.out / 'data'} exists already")
     directory = options.out / "data" if options.keep else Path(tempfile.mkdtemp(prefix="kraft-chaos-"))
     run = Run(options, directory.absolute(), console)
     try:
         directory.mkdir(exist_ok=True)
+        if PowerCut.name in options.nemeses:
+            enter_private_mounts()
         status = asyncio.run(_interruptible(run))
         judgement = judge(run)
-        for line in verdict_lines(run, judgement):
+        html, _ = write_report(run_record(run, judgement), options.out)
+        for line in [*verdict_lines(run, judgement), f"report: {html}"]:
             console.print(line, highlight=False, markup=False, soft_wrap=True)
         if status:
             return status
-        held = run.failure is None and judgement.held
+        held = run.failure is None and judgement.held and not run.differing
         if not held:
             _keep_evidence(run, options.out / "evidence")
         return HELD if held else FAILED

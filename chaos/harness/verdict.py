@@ -62,6 +62,7 @@ def verdict_lines(run: Run, judgement: Judgement) -> Iterator[str]:
     if scene is not None:
         yield from _timing(scene)
     yield from judgement.lines()
+    yield from run.differing
     if run.tracebacks:
         yield f"tracebacks in the logs of {', '.join(run.tracebacks)}"
     yield f"seed {run.options.seed}: {run.options.command}"
@@ -88,7 +89,7 @@ def _timing(scene: Scene) -> Iterator[str]:
 
 
 def _last_word(run: Run, judgement: Judgement) -> str:
-    if not judgement.held:
+    if not judgement.held or run.differing:
         return "THE CLUSTER DID NOT KEEP ITS WORD"
     if run.failure is not None:
         return f"not finished: {run.failure}"

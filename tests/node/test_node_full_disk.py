@@ -7,12 +7,12 @@ may set while that one runs.
 
 from __future__ import annotations
 
-import resource
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
+from chaos.faults import limit_files
 from kafkawire.apis import ApiKey
 from kafkawire.errors import ErrorCode
 from kafkawire.produce import ProducePartition, ProduceRequest
@@ -53,7 +53,7 @@ async def test_nothing_acknowledged_is_lost_when_the_disk_is_full(nodes: LocalCl
         outcome: ErrorCode | None = ErrorCode.NONE
         while outcome is ErrorCode.NONE and acknowledged < 300:
             if acknowledged == 50:
-                resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (100_000, 100_000))
+                limit_files(process.pid, 100_000)
             outcome = await produce(client, acknowledged)
             acknowledged += outcome is ErrorCode.NONE
     assert 50 < acknowledged < 100

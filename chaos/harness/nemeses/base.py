@@ -10,7 +10,7 @@ from chaos.harness.stage import Stage
 
 
 class Nemesis(ABC):
-    """One thing that is done once and undone once. Whom it hits is drawn from `rng` alone.
+    """One thing that is done once and undone once. Whom it hits is drawn from `rng` alone, and is `hit` then.
 
     `hold` is how many seconds may lie between the two. The caller bounds the time of injecting and healing.
     """
@@ -22,6 +22,7 @@ class Nemesis(ABC):
     def __init__(self, stage: Stage, rng: Random) -> None:
         self.stage = stage
         self.rng = rng
+        self.hit: list[int] = []
 
     @classmethod
     def refusal(cls, controllers: int, brokers: int) -> str | None:

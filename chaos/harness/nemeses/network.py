@@ -44,7 +44,7 @@ class Cut(_OnLinks):
         for members in (self.stage.controllers, self.stage.brokers):
             side += self.rng.sample(members, minority(members))
         side = sorted(set(side) or {self.rng.choice(self.stage.everybody)})
-        others = self.others(*side)
+        self.hit, others = side, self.others(*side)
         await self.stage.network.cut(both_ways(side, others))
         return f"{_names(side)} from {_names(others)}"
 
@@ -57,6 +57,7 @@ class OneWayCut(_OnLinks):
     async def inject(self) -> str:
         """Cut one way."""
         victim, part = await self.stage.a_victim(self.rng)
+        self.hit = [victim]
         others = self.others(victim)
         if self.rng.random() < 0.5:
             await self.stage.network.cut((victim, other) for other in others)
@@ -74,13 +75,14 @@ class PartialCut(_OnLinks):
         """Cut about a third of all pairs, one at least."""
         pairs = list(combinations(self.stage.everybody, 2))
         cut = [pair for pair in pairs if self.rng.random() < 0.33] or [self.rng.choice(pairs)]
+        self.hit = sorted({node for pair in cut for node in pair})
         await self.stage.network.cut(way for one, other in cut for way in ((one, other), (other, one)))
         return ", ".join(f"{one}|{other}" for one, other in cut)
 
 
 class _Isolate(_OnLinks):
     async def _isolate(self, victim: int) -> str:
-        others = self.others(victim)
+        self.hit, others = [victim], self.others(victim)
         await self.stage.network.cut(both_ways([victim], others))
         return f"node {victim} from all nodes{' and clients' if CLIENT in others else ''}"
 
@@ -124,6 +126,7 @@ class SlowLink(_OnLinks):
     async def inject(self) -> str:
         """Delay it both ways."""
         victim, part = await self.stage.a_victim(self.rng)
+        self.hit = [victim]
         delay = self.rng.uniform(FASTEST, SLOWEST)
         await self.stage.network.slow(both_ways([victim], [*self.others(victim), CLIENT]), delay)
         return f"node {victim}, {part}, by {1000 * delay:.0f} ms each way"

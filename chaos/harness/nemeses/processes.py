@@ -15,13 +15,14 @@ class Kill(Nemesis):
 
     async def inject(self) -> str:
         """Kill it."""
-        self._victim, part = await self.stage.a_victim(self.rng)
-        await self.stage.faults.kill(self._victim)
-        return f"node {self._victim}, {part}"
+        victim, part = await self.stage.a_victim(self.rng)
+        self.hit = [victim]
+        await self.stage.faults.kill(victim)
+        return f"node {victim}, {part}"
 
     async def heal(self) -> None:
         """Start it."""
-        await self.stage.faults.restart(self._victim)
+        await asyncio.gather(*map(self.stage.faults.restart, self.hit))
 
 
 class KillAll(Nemesis):
@@ -32,12 +33,13 @@ class KillAll(Nemesis):
 
     async def inject(self) -> str:
         """Kill them."""
-        await asyncio.gather(*map(self.stage.faults.kill, self.stage.everybody))
+        self.hit = self.stage.everybody
+        await asyncio.gather(*map(self.stage.faults.kill, self.hit))
         return "every node"
 
     async def heal(self) -> None:
         """Start them."""
-        await asyncio.gather(*map(self.stage.faults.restart, self.stage.everybody))
+        await asyncio.gather(*map(self.stage.faults.restart, self.hit))
 
 
 class Pause(Nemesis):
@@ -48,13 +50,15 @@ class Pause(Nemesis):
 
     async def inject(self) -> str:
         """Stop it."""
-        self._victim, part = await self.stage.a_victim(self.rng)
-        self.stage.faults.pause(self._victim)
-        return f"node {self._victim}, {part}"
+        victim, part = await self.stage.a_victim(self.rng)
+        self.hit = [victim]
+        self.stage.faults.pause(victim)
+        return f"node {victim}, {part}"
 
     async def heal(self) -> None:
         """Let it go on."""
-        self.stage.faults.resume(self._victim)
+        for node_id in self.hit:
+            self.stage.faults.resume(node_id)
 
 
 class RollingRestart(Nemesis):
@@ -66,6 +70,7 @@ class RollingRestart(Nemesis):
     async def inject(self) -> str:
         """Restart all in an order that is drawn."""
         order = self.rng.sample(self.stage.everybody, len(self.stage.everybody))
+        self.hit = order
         for node_id in order:
             process = self.stage.nodes.processes[node_id]
             await process.terminate()

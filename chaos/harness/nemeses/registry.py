@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from chaos.harness.nemeses.base import Nemesis
+from chaos.harness.nemeses.clocks import ClockSkew
+from chaos.harness.nemeses.disks import BitFlip, FullDisk, Truncation
 from chaos.harness.nemeses.network import (
     Cut,
     IsolateController,
@@ -12,6 +14,7 @@ from chaos.harness.nemeses.network import (
     PartialCut,
     SlowLink,
 )
+from chaos.harness.nemeses.power import PowerCut
 from chaos.harness.nemeses.processes import Kill, KillAll, Pause, RollingRestart
 from chaos.harness.nemeses.swaps import PartKill, PauseKill
 from chaos.harness.options import OptionError, parse_nemeses
@@ -30,6 +33,11 @@ ALL: tuple[type[Nemesis], ...] = (
     SlowLink,
     PartKill,
     PauseKill,
+    FullDisk,
+    BitFlip,
+    Truncation,
+    ClockSkew,
+    PowerCut,
 )
 NEMESES = {nemesis.name: nemesis for nemesis in ALL}
 EVERY = "all"
@@ -40,14 +48,14 @@ def choose(text: str | None, controllers: int, brokers: int) -> tuple[str, ...]:
 
     Raises OptionError for an unknown name and for one that cannot be done here.
     """
-    refusals = {name: nemesis.refusal(controllers, brokers) for name, nemesis in NEMESES.items()}
     if text is None or text.strip() == EVERY:
-        wanted = [name for name, nemesis in NEMESES.items() if text is not None or nemesis.in_default]
-        return tuple(name for name in wanted if refusals[name] is None)
+        wanted = [nemesis for nemesis in ALL if text is not None or nemesis.in_default]
+        return tuple(nemesis.name for nemesis in wanted if nemesis.refusal(controllers, brokers) is None)
     names = parse_nemeses(text, [*NEMESES])
     for name in names:
-        if refusals[name] is not None:
-            raise OptionError(f"--nemesis {name}: {refusals[name]}")
+        refusal = NEMESES[name].refusal(controllers, brokers)
+        if refusal is not None:
+            raise OptionError(f"--nemesis {name}: {refusal}")
     return names
 
 

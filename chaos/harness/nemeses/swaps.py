@@ -40,6 +40,7 @@ class _Swap(Nemesis):
                 first, second = self.rng.sample(members, 2)
                 self._first.append(first)
                 self._second.append(second)
+        self.hit = [*self._first, *self._second]
         await self.send_away(self._first)
         await asyncio.gather(*map(self.stage.faults.kill, self._second))
         await asyncio.sleep(self.rng.uniform(*APART))
