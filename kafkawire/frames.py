@@ -18,6 +18,10 @@ _READ_EXACTLY = 65_536
 # Less room than this is not worth a read.
 _LEAST_ROOM = 4_096
 
+# What a buffer begins with: enough for a connection that only ever sends small requests, of which there may
+# be many.
+_FIRST_CAPACITY = 16_384
+
 # A buffer that grew is kept up to this multiple of the usual capacity while big frames keep coming; a
 # larger one is given back as soon as it is empty.
 _KEPT_MULTIPLE = 8
@@ -34,7 +38,7 @@ class FrameReader:
     A shell asks `get_buffer()` for room, reports with `received(n)`, then calls `next_frame()` until it
     gives None. When it stops calling it (a muted connection), it has to look at `full` after each
     `received` and stop reading once that is true: memory stays within `capacity`, or within the one frame
-    that is larger.
+    that is larger. A buffer begins small and has `capacity` from the first time on that this was not enough.
 
     `max_frame` is Kafka's `socket.request.max.bytes`. A frame larger than the buffer makes it grow with
     what has really arrived (doubling), so announcing a large frame alone costs the peer's connection, not
@@ -46,8 +50,8 @@ class FrameReader:
             raise ValueError(f"a capacity of {capacity} bytes is less than {2 * _LEAST_ROOM}")
         self._max_frame = max_frame
         self._usual = capacity
-        self._capacity = capacity
-        self._buffer = bytearray(capacity)
+        self._capacity = min(capacity, _FIRST_CAPACITY)
+        self._buffer = bytearray(self._capacity)
         self._view = memoryview(self._buffer)
         self._read = 0
         self._write = 0
@@ -82,7 +86,9 @@ class FrameReader:
         if buffered >= _SIZE_BYTES:
             needed = _SIZE_BYTES + self._waiting_size()
             if needed > self._capacity - self._read and buffered < needed:
-                if needed > self._capacity and buffered + _LEAST_ROOM > self._capacity:
+                if self._capacity < self._usual:
+                    self._move_to(self._usual)
+                elif needed > self._capacity and buffered + _LEAST_ROOM > self._capacity:
                     self._move_to(self._grown(needed))
                 elif self._read:
                     self._move_to(self._capacity)
@@ -98,6 +104,8 @@ class FrameReader:
         """`count` bytes were written to the front of what `get_buffer` gave."""
         self._write += count
         if self._capacity - self._write < _LEAST_ROOM:
+            if self._capacity < self._usual:
+                self._move_to(self._usual)
             self.full = self._is_full()
 
     def next_frame(self) -> memoryview | None:
@@ -110,7 +118,7 @@ class FrameReader:
         if available < _SIZE_BYTES:
             if available == 0:
                 self._read = self._write = 0
-                if self._capacity != self._usual:
+                if self._capacity > self._usual:
                     self._shrink()
             return None
         (size,) = _SIZE.unpack_from(self._buffer, start)

@@ -146,6 +146,22 @@ def test_somewhat_larger_buffer_is_kept_while_large_frames_come() -> None:
     assert reader.capacity == CAPACITY
 
 
+@pytest.mark.parametrize(
+    "payloads", [[b"x" * 20_000], [b"x" * 100] * 200, [b"x" * 100_000], [b"x" * 400_000]]
+)
+def test_a_buffer_begins_small_and_grows_when_that_is_not_enough(payloads: list[bytes]) -> None:
+    reader = FrameReader(max_frame=1 << 20, capacity=65_536)
+    small = reader.capacity
+    assert read_all(reader, framed(*[b"x" * 100] * 50), [101]) == [b"x" * 100] * 50
+    assert reader.capacity == small < 20_000
+    feed(reader, framed(b"x" * 1_000_000)[:100])
+    reader.get_buffer()
+    assert reader.capacity == 65_536, "to announce a frame is not enough for more"
+    reader = FrameReader(max_frame=1 << 20, capacity=65_536)
+    assert read_all(reader, framed(*payloads), [30_000]) == payloads
+    assert reader.capacity >= 65_536
+
+
 def test_muted_reader_fills_up_and_no_further() -> None:
     reader = FrameReader(max_frame=1 << 20, capacity=CAPACITY)
     one = framed(b"x" * 1_000)
