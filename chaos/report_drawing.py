@@ -18,7 +18,7 @@ import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch, Rectangle
-from matplotlib.ticker import FuncFormatter, MaxNLocator
+from matplotlib.ticker import FuncFormatter, MultipleLocator
 
 from chaos.report import FaultSpan, RunRecord, Verdict, totals_of, verdict_of
 from chaos.report_panels import (
@@ -43,6 +43,7 @@ MARGIN = 0.025
 LANE = 0.3
 PANEL = 1.9
 KINDS_A_ROW = 8
+TIME_STEPS = (0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200)
 COMMAND_LETTERS = 170
 
 _LIGHT = Palette(
@@ -124,21 +125,20 @@ def _draw(record: RunRecord, palette: Palette, head: float) -> Figure:
 def _draw_time(axes: Sequence[Axes], record: RunRecord, palette: Palette) -> None:
     """The axes of time, and through all panels a shade where nothing went through."""
     end = length_of(record)
+    step = next((step for step in TIME_STEPS if end / step <= 12), end / 10)
     for each in axes:
         each.set_xlim(0, end)
-        each.xaxis.set_major_locator(MaxNLocator(10, steps=[1, 1.5, 2, 3, 5, 6, 10]))
+        each.xaxis.set_major_locator(MultipleLocator(step))
+        each.xaxis.set_major_formatter(FuncFormatter(lambda value, _: clock_text(value, step)))
         each.tick_params(which="both", color=palette.grid, labelcolor=palette.faint, length=3)
         each.grid(True, axis="x", color=palette.grid, linewidth=0.8)
         each.set_axisbelow(True)
         for spine in each.spines.values():
             spine.set_color(palette.grid)
-        for window in record.unavailable:
-            until = max(window.end, window.start + end * 0.001)
-            each.axvspan(window.start, until, color=palette.red, alpha=0.13, linewidth=0, zorder=0.4)
-    ticks = axes[0].get_xticks()
-    step = float(ticks[1] - ticks[0])
-    for each in axes:
-        each.xaxis.set_major_formatter(FuncFormatter(lambda value, _: clock_text(value, step)))
+        shades = [(window.start, max(window.end - window.start, end / 1000)) for window in record.unavailable]
+        whole = each.get_xaxis_transform()
+        style: Any = {"color": palette.red, "alpha": 0.13, "linewidth": 0, "zorder": 0.4}
+        each.broken_barh(shades, (0, 1), transform=whole, **style)
 
 
 def _draw_legend(figure: Figure, colours: Mapping[str, str], palette: Palette, height: float) -> None:

@@ -4,16 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from statistics import fmean
+from typing import TypeVar
 
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
+from matplotlib.patches import Rectangle
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from chaos.report import FaultSpan, RunRecord
+from chaos.report import FaultSpan, Latency, Rates, RunRecord
+
+Interval = TypeVar("Interval", Rates, Latency)
 
 MIN_SHARE = 0.004
 """No fault is drawn shorter than this share of the run: a kill takes no time at all."""
+BAR = 0.62
+"""How much of a lane a bar takes."""
 MAX_LANES = 24
+MOST_STEPS = 720
 MANY_STEPS = 250
 """From here on lines are thin, for steps to be seen."""
 MAX_LETTERS = 14
@@ -87,14 +95,14 @@ def draw_faults(axes: Axes, record: RunRecord, lanes: Sequence[str], palette: Pa
         row = rows.get(fault.target, rows.get(CLUSTER, 0))
         end = record.duration if fault.end is None else fault.end
         length = max(end - fault.start, shortest)
-        bar = axes.barh(row, length, left=fault.start, height=0.62, color=colours[fault.kind], linewidth=0)
-        bar[0].set_gid(f"fault-{number}")
+        bar = Rectangle((fault.start, row - BAR / 2), length, BAR, color=colours[fault.kind], linewidth=0)
+        bar.set_gid(f"fault-{number}")
+        axes.add_patch(bar)
     elections, silence = len(lanes), len(lanes) + 1
     times = [election.at for election in record.elections]
     axes.plot(times, [elections] * len(times), "|", color=palette.ink, markersize=9, markeredgewidth=1.2)
-    for window in record.unavailable:
-        length = max(window.end - window.start, shortest)
-        axes.barh(silence, length, left=window.start, height=0.62, color=palette.red, linewidth=0)
+    windows = [(each.start, max(each.end - each.start, shortest / 3)) for each in record.unavailable]
+    axes.broken_barh(windows, (silence - BAR / 2, BAR), color=palette.red, linewidth=0)
     axes.set_ylim(len(lanes) + 1.6, -0.6)
     axes.set_yticks(range(len(lanes) + 2), [*map(shortened, lanes), "elections", "unavailable"])
     axes.axhline(len(lanes) - 0.5, color=palette.grid, linewidth=0.8)
@@ -105,10 +113,11 @@ def draw_faults(axes: Axes, record: RunRecord, lanes: Sequence[str], palette: Pa
 
 
 def draw_rates(axes: Axes, record: RunRecord, palette: Palette) -> None:
-    """Acknowledged and read records of every second."""
-    times = [rates.at for rates in record.rates]
-    acknowledged = [float(rates.acknowledged) for rates in record.rates]
-    read = [float(rates.read) for rates in record.rates]
+    """Acknowledged and read records of every second, or their means over several in a long run."""
+    groups = grouped(record.rates)
+    times = [group[0].at for group in groups]
+    acknowledged = [fmean(rates.acknowledged for rates in group) for group in groups]
+    read = [fmean(rates.read for rates in group) for group in groups]
     _steps(axes, record, times, read, palette.green, 1.1)
     _steps(axes, record, times, acknowledged, palette.blue, 1.3, filled=True)
     axes.set_title("Records a second", color=palette.ink)
@@ -120,12 +129,13 @@ def draw_rates(axes: Axes, record: RunRecord, palette: Palette) -> None:
 
 
 def draw_latencies(axes: Axes, record: RunRecord, palette: Palette) -> None:
-    """Percentiles of every interval, on a logarithmic scale."""
-    times = [latency.at for latency in record.latencies]
+    """Percentiles of every interval, or the worst of several in a long run, on a logarithmic scale."""
+    groups = grouped(record.latencies)
+    times = [group[0].at for group in groups]
     lines = {
-        "p50": (palette.blue, [latency.p50 for latency in record.latencies]),
-        "p99": (palette.amber, [latency.p99 for latency in record.latencies]),
-        "longest": (palette.grey, [latency.longest for latency in record.latencies]),
+        "p50": (palette.blue, [max(latency.p50 for latency in group) for group in groups]),
+        "p99": (palette.amber, [max(latency.p99 for latency in group) for group in groups]),
+        "longest": (palette.grey, [max(latency.longest for latency in group) for group in groups]),
     }
     axes.set_yscale("log")
     values = [max(value, 0.001) for _, line in lines.values() for value in line] or [1.0, 1000.0]
@@ -138,6 +148,12 @@ def draw_latencies(axes: Axes, record: RunRecord, palette: Palette) -> None:
     axes.grid(True, axis="y", color=palette.grid, linewidth=0.8)
     colours = {name: colour for name, (colour, _) in lines.items()}
     _keys(axes, colours, palette, empty=not record.latencies)
+
+
+def grouped(intervals: Sequence[Interval]) -> list[Sequence[Interval]]:
+    """Neighbours put together where there are more than can be told apart."""
+    size = max(1, -(-len(intervals) // MOST_STEPS))
+    return [intervals[start : start + size] for start in range(0, len(intervals), size)]
 
 
 def _steps(

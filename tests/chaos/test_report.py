@@ -25,7 +25,7 @@ from chaos.report import (
     verdict_of,
     write_report,
 )
-from chaos.report_panels import clock_text, fault_colours, lanes_of
+from chaos.report_panels import clock_text, fault_colours, grouped, lanes_of
 
 STARTED = datetime(2026, 11, 22, 21, 0, tzinfo=UTC)
 CLEAN = Judgement(
@@ -249,3 +249,12 @@ def test_lanes_are_nodes_and_whatever_else_was_hit() -> None:
 )
 def test_times_on_the_axis(seconds: float, step: float, text: str) -> None:
     assert clock_text(seconds, step) == text
+
+
+def test_neighbours_are_put_together_in_a_long_run() -> None:
+    rates = [Rates(float(second), 1, 1) for second in range(7201)]
+    groups = grouped(rates)
+    assert len(groups) <= 720
+    assert [each for group in groups for each in group] == rates
+    assert grouped(rates[:720]) == [[each] for each in rates[:720]]
+    assert grouped(rates[:0]) == []
