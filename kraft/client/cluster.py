@@ -64,12 +64,14 @@ class Topic:
 
 @dataclass(frozen=True, slots=True)
 class ClusterOptions:
-    """How patient a client is. Times are seconds."""
+    """How patient a client is. Times are seconds. `stall_check` is how long a coordinator's reply may be due
+    before it is looked whether there is another one."""
 
     client_id: str = "kraft"
     connect_timeout: float = 3.0
     metadata_timeout: float = 1.0
     request_timeout: float = 30.0
+    stall_check: float = 1.0
 
 
 def parse_bootstrap(text: str) -> tuple[tuple[str, int], ...]:

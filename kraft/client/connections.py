@@ -172,6 +172,33 @@ async def in_time(reply: asyncio.Future[Any], timeout: float) -> Any:
         timer.cancel()
 
 
+async def watched(
+    reply: asyncio.Future[Any], pause: float, look: Callable[[], Awaitable[BaseException | None]]
+) -> Any:
+    """The result of a reply. As often as `pause` seconds have passed without it, `look` says what to raise,
+    or None to go on waiting: a paused peer keeps its connections, and answers late or never."""
+    if reply.done():
+        return reply.result()
+    watching: list[asyncio.Task[None]] = []
+
+    async def watch() -> None:
+        while not reply.done():
+            failure = await look()
+            if failure is not None and not reply.done():
+                reply.set_exception(failure)
+            await asyncio.sleep(pause)
+
+    timer = asyncio.get_running_loop().call_later(
+        pause, lambda: watching.append(asyncio.create_task(watch()))
+    )
+    try:
+        return await reply
+    finally:
+        timer.cancel()
+        for task in watching:
+            task.cancel()
+
+
 def _give_up(reply: asyncio.Future[Any]) -> None:
     if not reply.done():
         reply.set_exception(TimeoutError())

@@ -11,7 +11,7 @@ from kafkawire import messages
 from kafkawire.apis import ApiKey
 from kafkawire.errors import ErrorCode, KafkaError
 from kraft.client.cluster import Backoff, Broker, Cluster
-from kraft.client.connections import CONNECTION_FAILURES, Connection
+from kraft.client.connections import CONNECTION_FAILURES, Connection, DisconnectedError, watched
 from kraft.client.errors import OutcomeUnknownError
 
 MOVED = frozenset({ErrorCode.NOT_COORDINATOR, ErrorCode.COORDINATOR_NOT_AVAILABLE})
@@ -42,8 +42,11 @@ class Coordinator:
         self._purpose = cluster.new_purpose(kind.name.lower())
 
     def forget(self) -> None:
-        """Look for it again the next time: it has moved, or cannot be reached."""
-        self._node_id = None
+        """Look for it again the next time: it has moved, or cannot be reached. What it was asked on this
+        connection and is late would hold up what comes after it."""
+        connection, self._node_id = self.connected(), None
+        if connection is not None:
+            connection.close()
 
     def close(self) -> None:
         """Close its connections."""
@@ -90,6 +93,27 @@ class Coordinator:
             return None
         raise KafkaError(code, found.error_message or self._key)
 
+    async def answer(
+        self, connection: Connection, key: ApiKey, request: Any, patience: float, newest: int | None = None
+    ) -> Any:
+        """What the coordinator at the end of this connection answers. Raises one of CONNECTION_FAILURES after
+        `patience` seconds, and as soon as there is another coordinator."""
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + patience
+        asked = self._node_id
+        pause = self._cluster.options.stall_check
+
+        async def look() -> BaseException | None:
+            if loop.time() >= deadline:
+                return TimeoutError()
+            try:
+                found = await self._find()
+            except (KafkaError, *CONNECTION_FAILURES):
+                return None
+            return None if found in (None, asked) else DisconnectedError("there is another coordinator")
+
+        return await watched(connection.send(key, request, newest), min(pause, patience), look)
+
     async def ask(
         self,
         key: ApiKey,
@@ -119,13 +143,11 @@ class Coordinator:
                 break
             try:
                 patience = max(0.0, min(deadline - loop.time(), most))
-                response = await connection.call(key, request, patience, newest)
-            except CONNECTION_FAILURES as failure:
+                response = await self.answer(connection, key, request, patience, newest)
+            except CONNECTION_FAILURES:
                 unknown = True
                 code = ErrorCode.NETWORK_EXCEPTION
                 self.forget()
-                if isinstance(failure, TimeoutError):
-                    connection.close()  # what is late would hold up what comes after it
             else:
                 code = check(response)
                 if code is ErrorCode.NONE:

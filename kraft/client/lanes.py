@@ -22,7 +22,7 @@ from kafkawire.produce_client import ProduceResponse
 from kafkawire.records import NewRecord
 from kraft.client.batches import Delivery, PendingBatch, Producer
 from kraft.client.cluster import Backoff, Cluster, Leader
-from kraft.client.connections import CONNECTION_FAILURES, Connection
+from kraft.client.connections import CONNECTION_FAILURES, Connection, watched
 from kraft.client.errors import OutcomeUnknownError
 
 MAX_IN_FLIGHT = 5
@@ -100,7 +100,6 @@ class Lane:
         self._empty = asyncio.Event()
         self._linger: asyncio.Handle | None = None
         self._last_progress = 0.0
-        self._suspicion: asyncio.Task[None] | None = None
         self.task = asyncio.create_task(self._run())
 
     @property
@@ -248,34 +247,17 @@ class Lane:
 
     async def _reply(self, reply: asyncio.Future[Any], leader: Leader) -> ProduceResponse:
         """The reply; gives up on it when the partition has another leader or the time is over."""
-        if not reply.done():
-            wait = self._context.options.stall_check
-            timer = asyncio.get_running_loop().call_later(wait, self._suspect, reply, leader)
-            try:
-                await reply
-            finally:
-                timer.cancel()
-                if self._suspicion is not None:
-                    self._suspicion.cancel()
-                    self._suspicion = None
-        response: ProduceResponse = reply.result()
-        return response
-
-    def _suspect(self, reply: asyncio.Future[Any], leader: Leader) -> None:
-        self._suspicion = asyncio.create_task(self._watch(reply, leader))
-
-    async def _watch(self, reply: asyncio.Future[Any], leader: Leader) -> None:
-        """Fail a reply that stalls once there is no use in waiting for it."""
-        cluster, pause = self._context.cluster, self._context.options.stall_check
+        cluster = self._context.cluster
         loop = asyncio.get_running_loop()
-        deadline = loop.time() + cluster.options.request_timeout - pause
-        while not reply.done():
+        deadline = loop.time() + cluster.options.request_timeout
+
+        async def look() -> _RetryError | None:
             await _refresh_if_possible(cluster, self.topic)
             is_moved = cluster.known_leader(self.topic, self.partition) != leader
-            if (is_moved or loop.time() > deadline) and not reply.done():
-                reply.set_exception(_RetryError())
-            else:
-                await asyncio.sleep(pause)
+            return _RetryError() if is_moved or loop.time() > deadline else None
+
+        response: ProduceResponse = await watched(reply, self._context.options.stall_check, look)
+        return response
 
     def _take(self, response: ProduceResponse) -> None:
         """Account for the reply to the oldest batch; raises _RetryError, or KafkaError if nothing helps."""

@@ -279,11 +279,11 @@ class Membership:
 
     async def _heartbeat(self, request: HeartbeatRequest) -> ErrorCode:
         """The answer, NETWORK_EXCEPTION if there was none."""
-        patience = self._options.session_timeout
+        patience = max(self._options.heartbeat_interval, self._options.session_timeout / 3)
         try:
             async with asyncio.timeout(patience):
                 connection = self.coordinator.connected() or await self.coordinator.connection()
-                response = await connection.send(ApiKey.HEARTBEAT, request)
+            response = await self.coordinator.answer(connection, ApiKey.HEARTBEAT, request, patience)
         except CONNECTION_FAILURES:
             return ErrorCode.NETWORK_EXCEPTION
         except KafkaError as error:
