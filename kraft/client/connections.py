@@ -19,9 +19,6 @@ from kafkawire.errors import ErrorCode, KafkaError
 from kafkawire.frames import FrameError, FrameReader
 
 MAX_RESPONSE_BYTES = 100 * 1024 * 1024
-RECEIVE_BUFFER = 32 * 1024
-"""Bytes that a connection takes at first; it grows with what comes."""
-
 MAX_UNANSWERED = 1000
 
 Dial = Callable[[Callable[[], "Connection"], str, int], Awaitable[None]]
@@ -62,7 +59,7 @@ class Connection(asyncio.BufferedProtocol):
     def __init__(self, client_id: str) -> None:
         self.features: Mapping[str, int] = {}
         self._client_id = client_id
-        self._frames = FrameReader(MAX_RESPONSE_BYTES, RECEIVE_BUFFER)
+        self._frames = FrameReader(MAX_RESPONSE_BYTES)
         self._unanswered: dict[int, _Unanswered] = {}
         self._transport: asyncio.Transport | None = None
         self._next_id = 0
