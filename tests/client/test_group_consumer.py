@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
+from confluent_kafka import Consumer as ConfluentConsumer
 
 from kafkawire import messages
 from kafkawire.apis import ApiKey
@@ -201,3 +202,27 @@ async def test_who_is_no_member_commits_nothing(cluster: Cluster, make_topic: An
         assert refused.value.code is ErrorCode.UNKNOWN_MEMBER_ID
         with pytest.raises(ValueError, match="not assigned"):
             consumer.seek(TopicPartition(topic, 0), 1)
+
+
+async def test_it_shares_a_group_with_librdkafka(cluster: Cluster, make_topic: Any, real_node: str) -> None:
+    topic = await make_topic(4)
+    theirs = ConfluentConsumer(
+        {
+            "bootstrap.servers": real_node,
+            "group.id": "mixed",
+            "heartbeat.interval.ms": 50,
+            "session.timeout.ms": 6000,
+            "fetch.wait.max.ms": 50,
+        }
+    )
+    theirs.subscribe([topic])
+    try:
+        async with member(cluster, topic, "mixed") as ours:
+            seen: set[tuple[tuple[int, ...], ...]] = set()
+            while not {((0, 1), (2, 3)), ((2, 3), (0, 1))} & seen:
+                theirs.poll(0)
+                await ours.poll(0.02)
+                held = tuple(sorted(each.partition for each in theirs.assignment()))
+                seen.add((tuple(each.partition for each in ours.assignment), held))
+    finally:
+        theirs.close()
