@@ -102,7 +102,7 @@ class Fetcher:
         self._on_its_way: set[int] = set()
         self._opening: set[int] = set()
         self._refreshing: set[str] = set()
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: dict[asyncio.Task[None], None] = {}  # in order, so that a simulation repeats itself
         self._backoff = Backoff()
         self._failure: BaseException | None = None
 
@@ -353,11 +353,11 @@ class Fetcher:
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work)
-        self._tasks.add(task)
+        self._tasks[task] = None
         task.add_done_callback(self._done)
 
     def _done(self, task: asyncio.Task[None]) -> None:
-        self._tasks.discard(task)
+        self._tasks.pop(task, None)
         if not task.cancelled() and task.exception() is not None:
             self._failure = task.exception()
         self._bell.ring()
