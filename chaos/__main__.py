@@ -14,6 +14,7 @@ from rich.console import Console
 from chaos.check_command import check_history
 from chaos.demo import run_demo
 from chaos.harness.command import run_trial
+from chaos.simulation_command import mutants, sim
 from chaos.workload import file_lines, standard_library
 from kafkawire.errors import KafkaError
 from kraft.client.connections import CONNECTION_FAILURES
@@ -55,6 +56,8 @@ def demo(
 
 app.command("check")(check_history)
 app.command("run")(run_trial)
+app.command("sim")(sim)
+app.command("mutants")(mutants)
 
 
 if __name__ == "__main__":

@@ -1,40 +1,22 @@
 """The guards of the quorum, each taken away from outside: the simulation has to notice.
 
-A mutant replaces functions of `kraft.quorum.guard` for a while; the product has no switch for it. Numbers are
-those of the guard's own sections.
+Numbers are those of the guard's own sections.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 from typing import Any
 
+from chaos.planting import Mutant, Replacement
 from kraft.quorum import guard
 from kraft.quorum.guard import Admitted, LogView
 from kraft.quorum.links import Message
 
 
-@dataclass(frozen=True, slots=True)
-class Mutant:
-    """Which functions of `guard` become which, and in a quorum of how many nodes that shows."""
-
-    description: str
-    replaced: Mapping[str, Callable[..., Any]]
-    nodes: int | None = None
-
-    @contextmanager
-    def applied(self) -> Iterator[None]:
-        """While inside, the guard is gone."""
-        originals = {name: getattr(guard, name) for name in self.replaced}
-        for name, function in self.replaced.items():
-            setattr(guard, name, function)
-        try:
-            yield
-        finally:
-            for name, function in originals.items():
-                setattr(guard, name, function)
+def _without(**functions: Callable[..., Any]) -> tuple[Replacement, ...]:
+    """Replace functions of `guard`."""
+    return tuple((guard, name, function) for name, function in functions.items())
 
 
 def _always(*_: object) -> bool:
@@ -59,27 +41,27 @@ def _leave_commit_index(message: Message, _committed: int) -> Message:
 
 MUTANTS: Mapping[str, Mutant] = {
     "stale-append-truncates": Mutant(
-        "1: an old append_entries removes acknowledged entries", {"admit_append": _admit_unchanged}
+        "1: an old append_entries removes acknowledged entries", _without(admit_append=_admit_unchanged)
     ),
     "stale-reply-counts": Mutant(
-        "2: a reply of an earlier term counts in this one", {"answers_current_term": _always}, nodes=5
+        "2: a reply of an earlier term counts in this one", _without(answers_current_term=_always), nodes=5
     ),
     "reply-before-sync": Mutant(
-        "3: votes and acknowledgements leave before they are durable", {"may_leave": _always}
+        "3: votes and acknowledgements leave before they are durable", _without(may_leave=_always)
     ),
     "leader-counts-unsynced": Mutant(
-        "3: a leader counts entries that its own disk lacks", {"counted_up_to": _count_all}
+        "3: a leader counts entries that its own disk lacks", _without(counted_up_to=_count_all)
     ),
     "single-counts-unsynced": Mutant(
-        "3: a quorum of one commits before its sync", {"may_commit_alone": _always}, nodes=1
+        "3: a quorum of one commits before its sync", _without(may_commit_alone=_always), nodes=1
     ),
     "stale-proposal-lands": Mutant(
         "4: a proposal commits in another term, or at another offset",
-        {"accepts_proposal": _accept_from_any_leader, "lands": _always},
+        _without(accepts_proposal=_accept_from_any_leader, lands=_always),
     ),
-    "old-snapshot-installs": Mutant("6: a snapshot takes the state back", {"admit_snapshot": _always}),
+    "old-snapshot-installs": Mutant("6: a snapshot takes the state back", _without(admit_snapshot=_always)),
     "snapshot-commits-tail": Mutant(
         "7: a piece of a snapshot commits a tail that the leader does not have",
-        {"vouches_for_nothing": _leave_commit_index},
+        _without(vouches_for_nothing=_leave_commit_index),
     ),
 }

@@ -1,8 +1,5 @@
 """Histories of a quorum of controllers: one seed is one history, in virtual time.
 
-    python -m chaos.quorum_simulation --seed 7
-    python -m chaos.quorum_simulation --histories 50000 --jobs 2
-    python -m chaos.quorum_simulation --mutant stale-append-truncates
 
 Nodes crash, with and without their power, pause and come back; connections break, stall in one direction or
 both, and come up again; disks are slow or stall; snapshots are taken every few records. Clients propose
@@ -12,12 +9,8 @@ quorum has to make progress.
 
 from __future__ import annotations
 
-import argparse
 import random
-import sys
 from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -25,7 +18,6 @@ from chaos.disk import DiskConditions
 from chaos.loop import EventQueue
 from chaos.network import Network, NetworkConditions
 from chaos.quorum_invariants import InvariantError, QuorumInvariants
-from chaos.quorum_mutants import MUTANTS
 from chaos.quorum_node import SimulatedNode, World
 from kraft.quorum.config import QuorumConfig
 
@@ -325,53 +317,3 @@ def run_history(seed: int, nodes: int | None = None) -> HistoryResult:
     except (InvariantError, AssertionError, LookupError, ValueError, TypeError) as error:
         return history.result(seed, f"{type(error).__name__}: {error}")
     return history.result(seed, None)
-
-
-def run_histories(first: int, count: int, nodes: int | None = None) -> list[HistoryResult]:
-    """Run the seeds from `first` on, and return those that failed."""
-    return [result for seed in range(first, first + count) if (result := run_history(seed, nodes)).problem]
-
-
-def find_violation(mutant: str, first: int, count: int) -> HistoryResult | None:
-    """The first of these seeds that fails while a guard is taken away; None if all pass."""
-    definition = MUTANTS[mutant]
-    with definition.applied():
-        for seed in range(first, first + count):
-            result = run_history(seed, definition.nodes)
-            if result.problem is not None:
-                return result
-    return None
-
-
-def main(arguments: list[str] | None = None) -> int:
-    """The command; its exit status is 1 if a history failed, or if a mutant was not found."""
-    parser = argparse.ArgumentParser(prog="python -m chaos.quorum_simulation", description=__doc__)
-    parser.add_argument("--seed", type=int, default=0, help="the first seed")
-    parser.add_argument("--histories", type=int, default=1)
-    parser.add_argument("--nodes", type=int, help="voters; drawn for each history by default")
-    parser.add_argument("--jobs", type=int, default=1, help="processes")
-    parser.add_argument(
-        "--mutant", choices=sorted(MUTANTS), help="take a guard away and look for a violation"
-    )
-    options = parser.parse_args(arguments)
-    if options.mutant:
-        found = find_violation(options.mutant, options.seed, options.histories)
-        print(found if found is not None else f"{options.mutant} was not found")
-        return 0 if found is not None else 1
-    failed = 0
-    chunk = max(1, min(250, options.histories // options.jobs))
-    starts = range(options.seed, options.seed + options.histories, chunk)
-    with ExitStack() as stack:
-        pool = stack.enter_context(ProcessPoolExecutor(options.jobs))
-        end = options.seed + options.histories
-        runs = [pool.submit(run_histories, s, min(chunk, end - s), options.nodes) for s in starts]
-        for run in runs:
-            for result in run.result():
-                failed += 1
-                print(result, flush=True)
-    print(f"{options.histories} histories, {failed} failed")
-    return 1 if failed else 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -15,7 +15,8 @@ from uuid import UUID
 from chaos.loop import EventQueue
 from chaos.replication_fetching import FetchServer, FollowerLoops
 from chaos.replication_upkeep import IsrUpdates, Syncs
-from chaos.replication_world import ControllerNode, Links, SimulatedClock, SimulatedSettings, Trace
+from chaos.replication_world import ControllerNode, Links, SimulatedClock, SimulatedSettings
+from chaos.trace import Trace
 from kafkawire.errors import ErrorCode, KafkaError
 from kraft.broker.log_directories import LogDirectories
 from logstore.memory import MemoryStorage
@@ -30,8 +31,10 @@ from metadata.controller.commands import (
 )
 from metadata.image import MetadataImage
 from metadata.records import Endpoint, NodeEndpoint
+from replication.fetch_messages import Key
 from replication.fetcher import LeaderFetcher
 from replication.outbox import Outbox
+from replication.partition import Partition
 from replication.replicas import Replicas
 
 if TYPE_CHECKING:
@@ -76,6 +79,20 @@ class Cluster:
         """The live process of a broker."""
         machine = self.machines.get(broker_id)
         return None if machine is None else machine.process
+
+    @property
+    def image(self) -> MetadataImage:
+        """See `ClusterView`."""
+        return self.controller.image
+
+    def replica(self, broker_id: int, key: Key) -> Partition | None:
+        """See `ClusterView`."""
+        process = self.process(broker_id)
+        return None if process is None else process.replicas.by_key(key)
+
+    def lost_power(self, broker_id: int, incarnation: UUID) -> bool:
+        """See `ClusterView`."""
+        return self.machines[broker_id].lossy_incarnation == incarnation
 
 
 class Machine:
@@ -178,7 +195,7 @@ class BrokerProcess:
         if self.alive:
             self._isr_updates.pump()
             self._syncs.pump()
-            self.cluster.invariants.observe(self)
+            self.cluster.invariants.observe(self.replicas, after_power_cut=self.after_power_cut)
 
     def later(self, delay: float, action: Callable[..., object], *args: object) -> None:
         """Run something after `delay` seconds."""
@@ -263,7 +280,7 @@ class BrokerProcess:
             for file in partition.log.files_to_sync():
                 file.sync()
             self.replicas.synced({partition: end}, self.now)
-        self.cluster.invariants.observe(self)
+        self.cluster.invariants.observe(self.replicas, after_power_cut=self.after_power_cut)
         self.directories.close(self.replicas, self.broker_epoch)
         self.machine.stopped(self)
 

@@ -45,7 +45,7 @@ class _Waiting:
 
     def acknowledged(self, partition: Partition, error: ErrorCode) -> None:
         if error is ErrorCode.NONE:
-            self._process.cluster.invariants.acknowledged(self._process, partition, self._first, self._end)
+            self._process.cluster.invariants.acknowledged(partition, self._first, self._end)
         self._answer(Produced(error, self._first))
 
 
@@ -60,7 +60,7 @@ def produce(
     except KafkaError as error:
         answer(Produced(error.code, -1))
         return
-    process.cluster.invariants.appended(process, partition)
+    process.cluster.invariants.appended(partition)
     end = appended.last_offset + 1
     if acks == ALL:
         waiting = _Waiting(process, appended.first_offset, end, answer)
@@ -214,7 +214,7 @@ class Consumer:
             read = partition.read(self._position, MAX_READ)
         except KafkaError as error:
             if error.code is ErrorCode.OFFSET_OUT_OF_RANGE:
-                invariants.out_of_range(process, self._index, self._position)
+                invariants.out_of_range(partition, self._position)
             return
         end = invariants.read(partition, self._position, read)
         self._cluster.links.send(process.broker_id, self._client_id, self._advance, end)

@@ -8,9 +8,11 @@ a log has the whole truth if it has the truth's last batch.
 from __future__ import annotations
 
 from bisect import bisect_right
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Iterable
+from typing import NamedTuple, Protocol
+from uuid import UUID
 
-from chaos.replication_world import TOPIC, Trace
+from chaos.trace import Trace
 from kafkawire.batch_header import BatchHeader, headers
 from metadata.image import MetadataImage, PartitionImage
 from metadata.invariants import image_violations, step_violations
@@ -19,8 +21,19 @@ from replication.fetch_messages import Key
 from replication.leader import Leader
 from replication.partition import Partition
 
-if TYPE_CHECKING:
-    from chaos.replication_broker import BrokerProcess, Cluster
+
+class ClusterView(Protocol):
+    """What the invariants look at beside the partition that just changed."""
+
+    @property
+    def image(self) -> MetadataImage:
+        """What the controllers committed, to the last record."""
+
+    def replica(self, broker_id: int, key: Key) -> Partition | None:
+        """A partition in the live process of a broker."""
+
+    def lost_power(self, broker_id: int, incarnation: UUID) -> bool:
+        """Whether this incarnation of a broker may lack what it had."""
 
 
 class ViolationError(Exception):
@@ -35,13 +48,15 @@ class Batch(NamedTuple):
     epoch: int
     crc: int
     producer_id: int
+    producer_epoch: int
     sequence: int
+    records: int
 
 
 class Shadow:
     """What the log of one replica has, batch by batch, and what was last seen of the replica."""
 
-    __slots__ = ("batches", "end", "epochs", "high_watermark", "partition", "role", "seen")
+    __slots__ = ("batches", "end", "epoch", "epochs", "high_watermark", "isr", "partition", "role")
 
     def __init__(self, partition: Partition) -> None:
         self.partition = partition
@@ -49,8 +64,21 @@ class Shadow:
         self.epochs: dict[int, int] = {}
         self.end = 0
         self.high_watermark = -1
+        self.epoch = -1
         self.role: object = None
-        self.seen: object = None
+        self.isr: object = None
+
+    def differs(self, partition: Partition) -> bool:
+        """Whether the replica has changed since it was looked at."""
+        log, role = partition.log, partition.role
+        return (
+            log.end_offset != self.end
+            or partition.high_watermark != self.high_watermark
+            or role is not self.role
+            or (isinstance(role, Leader) and role.isr is not self.isr)
+            or partition is not self.partition
+            or log.latest_epoch != self.epoch
+        )
 
     def has(self, batch: Batch) -> bool:
         return self.epochs.get(batch.base) == batch.epoch
@@ -75,7 +103,8 @@ class Truth:
     def __init__(self) -> None:
         self.batches: list[Batch] = []
         self.end = 0
-        self.sequences: dict[int, int] = {}
+        self.sequences: dict[int, tuple[int, int]] = {}
+        """The last epoch of each producer, and the sequence number that has to come next in it."""
         self.leaders: dict[int, int] = {}
         """Who wrote as leader, by leader epoch."""
         self.told: dict[int, tuple[int, int]] = {}
@@ -89,8 +118,8 @@ class Truth:
 class ReplicationInvariants:
     """Looks at every process after each of its events, and at every image of the controller."""
 
-    def __init__(self, cluster: Cluster, trace: Trace) -> None:
-        self._cluster = cluster
+    def __init__(self, view: ClusterView, trace: Trace) -> None:
+        self._view = view
         self._trace = trace
         self._truths: dict[Key, Truth] = {}
         self._shadows: dict[tuple[int, Key], Shadow] = {}
@@ -107,31 +136,28 @@ class ReplicationInvariants:
             raise ViolationError(problems[0])
         for entry in new.topics.partitions():
             key = (entry.topic.topic_id.bytes, entry.number)
-            if old.topics.partition(TOPIC, entry.number) is not entry.partition:
+            if old.topics.partition(entry.topic.name, entry.number) is not entry.partition:
                 partition = entry.partition
-                self._trace.note(
-                    f"image p{entry.number} leader={partition.leader} epoch={partition.leader_epoch}"
-                    f"/{partition.partition_epoch} isr={partition.isr} elr={partition.elr}"
-                )
+                self._trace.detail("image {}-{} {}", entry.topic.name, entry.number, partition)
                 self._check_complete(key)
-                leader = self._cluster.process(partition.leader)
-                replica = None if leader is None else leader.replicas.by_key(key)
+                replica = self._view.replica(partition.leader, key)
                 if replica is not None:
                     self._check_maximal_isr(replica, partition)
 
-    def appended(self, process: BrokerProcess, partition: Partition) -> None:
+    def appended(self, partition: Partition) -> None:
         """A leader took a batch from a client."""
         truth = self._truth(partition.key)
-        leader = truth.leaders.setdefault(partition.leader_epoch, process.broker_id)
-        if leader != process.broker_id:
-            raise ViolationError(f"{leader} and {process.broker_id} both led at {partition!r}")
+        leader = truth.leaders.setdefault(partition.leader_epoch, partition.local_id)
+        if leader != partition.local_id:
+            raise ViolationError(f"{leader} and {partition.local_id} both led at {partition!r}")
 
-    def acknowledged(self, process: BrokerProcess, partition: Partition, first: int, end: int) -> None:
+    def acknowledged(self, partition: Partition, first: int, end: int) -> None:
         """A leader told a producer that a batch is safe; looked at when the event is over."""
-        self.appended(process, partition)
+        self.appended(partition)
         self.acknowledgements += 1
         self._acknowledged.append((partition, first, end))
-        self._trace.note(f"ack p{partition.index} by={process.broker_id} {first}..{end}")
+        place = partition.topic, partition.index, partition.local_id
+        self._trace.detail("ack {}-{} by={} {}..{}", *place, first, end)
 
     def told_end(self, partition: Partition, end: int) -> None:
         """A client was told where the partition ends: never less than an older leader told (KIP-207)."""
@@ -158,34 +184,22 @@ class ReplicationInvariants:
             position = header.next_offset
         return position
 
-    def out_of_range(self, process: BrokerProcess, index: int, position: int) -> None:
+    def out_of_range(self, partition: Partition, position: int) -> None:
         """A consumer that has read up to `position` was told that there is no such offset.
 
         A deposed leader that does not know it yet may say so, which is why clients name the epoch (KIP-320).
         """
-        partition = process.replicas.find(TOPIC, index)
-        image = self._cluster.controller.image.topics.partition(TOPIC, index)
+        image = self._view.image.topics.partition(partition.topic, partition.index)
         if image is None or image.leader_epoch != partition.leader_epoch:
             return
-        raise ViolationError(f"offset {position} of p{index} was read and is gone from {process.broker_id}")
+        raise ViolationError(f"offset {position} was read and is gone from {partition!r}")
 
-    def observe(self, process: BrokerProcess) -> None:
-        """A process has done something."""
-        for partition in process.replicas:
-            role = partition.role
-            isr = role.isr if isinstance(role, Leader) else None
-            seen = (
-                partition,
-                partition.log.end_offset,
-                partition.log.latest_epoch,
-                partition.high_watermark,
-                role,
-                isr,
-            )
-            shadow = self._shadows.get((process.broker_id, partition.key))
-            if shadow is None or shadow.seen != seen:
-                self._look(process, partition, shadow)
-                self._shadows[process.broker_id, partition.key].seen = seen
+    def observe(self, partitions: Iterable[Partition], *, after_power_cut: bool) -> None:
+        """A process, which came up after a power cut or not, has done something to some of its partitions."""
+        for partition in partitions:
+            shadow = self._shadows.get((partition.local_id, partition.key))
+            if shadow is None or shadow.differs(partition):
+                self._look(partition, shadow, after_power_cut=after_power_cut)
         if self._acknowledged:
             for partition, first, end in self._acknowledged:
                 truth = self._truth(partition.key)
@@ -197,8 +211,8 @@ class ReplicationInvariants:
 
     # How a replica changed.
 
-    def _look(self, process: BrokerProcess, partition: Partition, shadow: Shadow | None) -> None:
-        broker_id, key = process.broker_id, partition.key
+    def _look(self, partition: Partition, shadow: Shadow | None, *, after_power_cut: bool) -> None:
+        broker_id, key = partition.local_id, partition.key
         if shadow is None or shadow.partition is not partition:
             shadow = self._shadows[broker_id, key] = Shadow(partition)
         truth = self._truth(key)
@@ -211,17 +225,21 @@ class ReplicationInvariants:
             if partition.high_watermark > truth.end:
                 self._commit(partition, shadow, truth)
             self._check_leader(broker_id, partition, shadow, truth)
-        if shadow.high_watermark >= 0 or not process.after_power_cut:
+        if shadow.high_watermark >= 0 or not after_power_cut:
             # A power cut may undo a truncation, so that the log is older than the checkpoint beside it.
             self._check_high_watermark(broker_id, partition, shadow, truth)
-        shadow.role = partition.role
+        role = partition.role
+        shadow.role = role
+        shadow.isr = role.isr if isinstance(role, Leader) else None
+        shadow.epoch = partition.log.latest_epoch
         shadow.high_watermark = partition.high_watermark
 
     def _follow_log(self, broker_id: int, partition: Partition, shadow: Shadow) -> None:
         end = partition.log.end_offset
         key = partition.key
         if end < shadow.end:
-            self._trace.note(f"cut p{partition.index} at={broker_id} {shadow.end}->{end}")
+            place = partition.topic, partition.index, broker_id
+            self._trace.detail("cut {}-{} at={} {}->{}", *place, shadow.end, end)
             shadow.cut(end)
             self._check_complete(key)
         while shadow.end < end:
@@ -236,21 +254,27 @@ class ReplicationInvariants:
                 shadow.batches.append(batch)
                 shadow.epochs[batch.base] = batch.epoch
                 shadow.end = batch.next_offset
-                self._trace.note(f"log p{partition.index} at={broker_id} {batch.base} epoch={batch.epoch}")
+                self._trace.note(
+                    f"log {partition.topic}-{partition.index} at={broker_id} {batch.base} epoch={batch.epoch}"
+                )
 
     def _commit(self, partition: Partition, shadow: Shadow, truth: Truth) -> None:
-        self._trace.note(f"commit p{partition.index} by={partition.local_id} {partition.high_watermark}")
+        place = partition.topic, partition.index, partition.local_id
+        self._trace.detail("commit {}-{} by={} {}", *place, partition.high_watermark)
         number = bisect_right(shadow.batches, truth.end, key=lambda batch: batch.next_offset)
         if truth.batches and not shadow.has(truth.batches[-1]):
             raise ViolationError(f"{partition!r} commits without {truth.batches[-1]}")
         while truth.end < partition.high_watermark:
             batch = shadow.batches[number]
             number += 1
-            if batch.producer_id >= 0:
-                expected = truth.sequences.get(batch.producer_id, 0)
-                if batch.sequence != expected:
+            if batch.sequence >= 0 and not partition.topic.startswith("__"):
+                # What a coordinator writes in a producer's name has no sequence.
+                epoch, expected = truth.sequences.get(batch.producer_id, (batch.producer_epoch, 0))
+                if epoch != batch.producer_epoch:
+                    expected = 0
+                if epoch > batch.producer_epoch or batch.sequence != expected:
                     raise ViolationError(f"sequence {expected} should have come, not that of {batch}")
-                truth.sequences[batch.producer_id] = expected + 1
+                truth.sequences[batch.producer_id] = batch.producer_epoch, expected + batch.records
             truth.batches.append(batch)
             truth.end = batch.next_offset
         self._check_complete(partition.key)
@@ -258,7 +282,7 @@ class ReplicationInvariants:
     # What must hold.
 
     def _check_leader(self, broker_id: int, partition: Partition, shadow: Shadow, truth: Truth) -> None:
-        image = self._cluster.controller.image.topics.partition(TOPIC, partition.index)
+        image = self._view.image.topics.partition(partition.topic, partition.index)
         if image is None or image.leader != broker_id or image.leader_epoch != partition.leader_epoch:
             return
         if truth.batches and not shadow.has(truth.batches[-1]):
@@ -287,15 +311,14 @@ class ReplicationInvariants:
     def _check_complete(self, key: Key) -> None:
         """Whoever may be elected has everything that is committed."""
         truth = self._truth(key)
-        image = self._cluster.controller.image
-        topic = image.topics.get(TOPIC)
+        image = self._view.image
+        topic = image.topics.by_id.get(UUID(bytes=key[0]))
         if topic is None or not truth.batches:
             return
         partition = topic.partitions[key[1]]
         last = truth.batches[-1]
         for broker_id in (*partition.isr, *partition.elr):
-            lossy = self._cluster.machines[broker_id].lossy_incarnation
-            if lossy is not None and image.brokers[broker_id].incarnation == lossy:
+            if self._view.lost_power(broker_id, image.brokers[broker_id].incarnation):
                 continue  # it cannot be elected before it registers again, which takes it out
             shadow = self._shadows.get((broker_id, key))
             if shadow is None or not shadow.has(last):
@@ -325,7 +348,9 @@ def _batch(header: BatchHeader) -> Batch:
         header.partition_leader_epoch,
         header.crc,
         header.producer_id,
+        header.producer_epoch,
         header.base_sequence,
+        header.record_count,
     )
 
 

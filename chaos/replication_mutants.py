@@ -1,15 +1,10 @@
-"""The rules of replication, each taken away from outside: the simulation has to notice.
-
-A mutant replaces functions of the cores for a while; the product has no switch for it.
-"""
+"""The rules of replication, each taken away from outside: the simulation has to notice."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Mapping
 
+from chaos.planting import Mutant
 from kafkawire.errors import ErrorCode, KafkaError
 from logstore.log import EpochEnd
 from metadata.image import PartitionImage
@@ -18,29 +13,6 @@ from replication.isr import CommittedIsr, IsrChange, PendingExpand, PendingShrin
 from replication.leader import BrokerEpochs, FollowerProgress, Leader
 from replication.partition import Partition
 from replication.settings import ReplicationSettings
-
-Replacement = tuple[Any, str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class Mutant:
-    """Which attributes become what, as (owner, name, new value)."""
-
-    description: str
-    replacements: tuple[Replacement, ...]
-
-    @contextmanager
-    def applied(self) -> Iterator[None]:
-        """While inside, the rule is gone."""
-        originals = [(owner, name, owner.__dict__[name]) for owner, name, _ in self.replacements]
-        for owner, name, value in self.replacements:
-            setattr(owner, name, value)
-        try:
-            yield
-        finally:
-            for owner, name, value in originals:
-                setattr(owner, name, value)
-
 
 _update = Partition.update
 _fetched_by = Partition.fetched_by

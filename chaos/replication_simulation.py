@@ -1,8 +1,5 @@
 """Histories of replicated partitions: one seed is one history, in virtual time.
 
-    python -m chaos.replication_simulation --seed 7 --trace
-    python -m chaos.replication_simulation --histories 10000 --jobs 2
-    python -m chaos.replication_simulation --mutant no-maximal-isr --histories 500
 
 Brokers die with and without their power, pause, leave and come back; messages get lost or come late, links
 are cut in one direction or both; controllers take over. Idempotent producers write meanwhile, consumers read.
@@ -12,12 +9,8 @@ acknowledged in it.
 
 from __future__ import annotations
 
-import argparse
-import logging
 import random
-import sys
-from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Callable
 from typing import NamedTuple
 
 from chaos.loop import EventQueue
@@ -25,15 +18,14 @@ from chaos.replication_broker import Cluster, Machine
 from chaos.replication_clients import ALL, LEADER_ONLY, Consumer, Producer
 from chaos.replication_climate import draw_climate, draw_shape
 from chaos.replication_invariants import ReplicationInvariants, ViolationError
-from chaos.replication_mutants import MUTANTS
 from chaos.replication_world import (
     CONTROLLER,
     FIRST_CLIENT,
     ControllerNode,
     Links,
     SimulatedSettings,
-    Trace,
 )
+from chaos.trace import Trace
 from replication.leader import Leader
 
 CALM_BOUND = 20.0
@@ -278,62 +270,3 @@ def run_history(seed: int, *, printed: bool = False) -> HistoryResult:
         problem = f"{type(error).__name__}: {error}"
     checksum, acknowledged = history.trace.checksum, history.invariants.acknowledgements
     return HistoryResult(seed, problem, checksum, acknowledged, history.events)
-
-
-def run_histories(first: int, count: int) -> list[HistoryResult]:
-    """Run the seeds from `first` on, and return those that failed."""
-    return [result for seed in range(first, first + count) if (result := run_history(seed)).problem]
-
-
-def find_violation(mutant: str, first: int, count: int) -> HistoryResult | None:
-    """The first of these seeds that fails while a rule is taken away; None if all pass."""
-    with MUTANTS[mutant].applied():
-        for seed in range(first, first + count):
-            result = run_history(seed)
-            if result.problem is not None:
-                return result
-    return None
-
-
-def _run_all(first: int, count: int, jobs: int) -> Iterator[HistoryResult]:
-    """Those that failed, in chunks of seeds that as many processes as there are jobs share."""
-    end = first + count
-    chunk = max(1, min(100, count // jobs))
-    chunks = [(start, min(chunk, end - start)) for start in range(first, end, chunk)]
-    if jobs == 1:
-        for each in chunks:
-            yield from run_histories(*each)
-        return
-    with ProcessPoolExecutor(jobs) as pool:
-        for results in pool.map(run_histories, *zip(*chunks, strict=True)):
-            yield from results
-
-
-def main(arguments: list[str] | None = None) -> int:
-    """The command; its exit status is 1 if a history failed, or if a mutant was not found."""
-    parser = argparse.ArgumentParser(prog="python -m chaos.replication_simulation", description=__doc__)
-    parser.add_argument("--seed", type=int, default=0, help="the first seed")
-    parser.add_argument("--histories", type=int, default=1)
-    parser.add_argument("--jobs", type=int, default=1, help="processes")
-    parser.add_argument("--trace", action="store_true", help="print what happens")
-    parser.add_argument("--mutant", choices=sorted(MUTANTS), help="take a rule away and look for a violation")
-    options = parser.parse_args(arguments)
-    if options.mutant:
-        found = find_violation(options.mutant, options.seed, options.histories)
-        print(found if found is not None else f"{options.mutant} was not found")
-        return 0 if found is not None else 1
-    if options.trace:
-        print(run_history(options.seed, printed=True))
-        return 0
-    failed = 0
-    for result in _run_all(options.seed, options.histories, options.jobs):
-        failed += 1
-        replay = f"python -m chaos.replication_simulation --seed {result.seed} --trace"
-        print(f"{result}\n  {replay}", flush=True)
-    print(f"{options.histories} histories, {failed} failed")
-    return 1 if failed else 0
-
-
-if __name__ == "__main__":
-    logging.getLogger("kraft").setLevel(logging.ERROR)
-    sys.exit(main())

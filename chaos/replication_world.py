@@ -7,7 +7,6 @@ later, in order, several images at once or one by one.
 from __future__ import annotations
 
 import random
-import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -60,22 +59,6 @@ class Shape:
     """The part of messages between nodes that gets lost."""
     segment_bytes: int
     fetch_bytes: int
-
-
-class Trace:
-    """Everything that happened, as lines that are summed up and may be printed."""
-
-    def __init__(self, queue: EventQueue, *, printed: bool = False) -> None:
-        self._queue = queue
-        self._printed = printed
-        self.checksum = 0
-
-    def note(self, *words: object) -> None:
-        """Add a line: the time and the words."""
-        line = f"{self._queue.time():.6f} {' '.join(map(str, words))}"
-        self.checksum = zlib.crc32(line.encode(), self.checksum)
-        if self._printed:
-            print(line)
 
 
 class Links:

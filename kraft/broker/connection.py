@@ -68,7 +68,11 @@ class Connection(asyncio.BufferedProtocol):
     """The protocol of one accepted socket."""
 
     def __init__(
-        self, listener: str, dispatch: Dispatch, limits: ConnectionLimits, open_connections: set[Connection]
+        self,
+        listener: str,
+        dispatch: Dispatch,
+        limits: ConnectionLimits,
+        open_connections: dict[Connection, None],
     ) -> None:
         self.listener = listener
         """Name of the listener that the client came by, whose addresses it is given."""
@@ -107,11 +111,11 @@ class Connection(asyncio.BufferedProtocol):
         if peer:
             self.peer = (peer[0], peer[1])
         self._last_active = self._loop.time()
-        self._open_connections.add(self)
+        self._open_connections[self] = None
 
     def connection_lost(self, exc: BaseException | None) -> None:  # noqa: ARG002 - asyncio calls it so
         self.closed = True
-        self._open_connections.discard(self)
+        self._open_connections.pop(self, None)
         waiting = tuple(self._waiting)
         self._waiting.clear()
         self._outgoing.close()

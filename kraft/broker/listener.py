@@ -60,7 +60,8 @@ class Listeners:
         self._bound: list[_Bound] = []
         self._open: Counter[str] = Counter()
         self._gone = asyncio.Event()
-        self.connections: set[Connection] = set()
+        self.connections: dict[Connection, None] = {}
+        """Those that are open, oldest first."""
 
     async def bind(self, name: str, host: str, port: int) -> int:
         """Bind one listener, on every address of `host`, without accepting; returns its port. Raises

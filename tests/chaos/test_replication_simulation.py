@@ -7,12 +7,15 @@ import subprocess
 import sys
 
 import pytest
+import typer
 
-from chaos import replication_simulation
+from chaos.layers import find, run_seeds
 from chaos.replication_mutants import MUTANTS
-from chaos.replication_simulation import find_violation, run_histories, run_history
+from chaos.replication_simulation import run_history
+from chaos.simulation_command import sim
 
-CHUNK = 50
+HISTORIES = 1000
+CHUNK = 100
 
 FIRST_SEEDS = {
     "lost-answer-is-a-refusal": 40,
@@ -23,9 +26,13 @@ FIRST_SEEDS = {
 """Where to begin to look for a mutant that few histories betray."""
 
 
-@pytest.mark.parametrize("first", range(0, 400, CHUNK))
+def failures(first: int, count: int) -> list[object]:
+    return [each for each in run_seeds("replication", first, count, jobs=1) if each.problem is not None]
+
+
+@pytest.mark.parametrize("first", range(0, HISTORIES, CHUNK))
 def test_no_history_breaks_an_invariant(first: int) -> None:
-    assert run_histories(first, CHUNK) == []
+    assert failures(first, CHUNK) == []
 
 
 def test_histories_differ_and_do_something() -> None:
@@ -52,24 +59,24 @@ def test_one_seed_is_one_history_whatever_the_hash_seed() -> None:
 @pytest.mark.parametrize("mutant", sorted(MUTANTS))
 def test_the_simulation_notices_a_missing_rule(mutant: str) -> None:
     """Each rule of replication, taken away, breaks an invariant within few histories."""
-    assert find_violation(mutant, FIRST_SEEDS.get(mutant, 0), 150) is not None
+    assert find("replication", mutant, FIRST_SEEDS.get(mutant, 0), 150, jobs=1) is not None
 
 
 def test_a_mutant_is_gone_afterwards() -> None:
-    assert find_violation("acknowledge-before-isr", 0, 5) is not None
-    assert run_histories(0, 5) == []
+    with MUTANTS["acknowledge-before-isr"].applied():
+        assert any(run_history(seed).problem for seed in range(5))
+    assert not any(run_history(seed).problem for seed in range(5))
 
 
 def test_a_failing_seed_is_printed_with_how_to_replay_it(capsys: pytest.CaptureFixture[str]) -> None:
-    with MUTANTS["acknowledge-before-isr"].applied():
-        assert replication_simulation.main(["--seed", "0", "--histories", "1"]) == 1
+    with MUTANTS["acknowledge-before-isr"].applied(), pytest.raises(typer.Exit) as exit_:
+        sim(seed=0, layer="replication")
+    assert exit_.value.exit_code == 1
     out = capsys.readouterr().out
     assert "ViolationError" in out
-    assert "python -m chaos.replication_simulation --seed 0 --trace" in out
+    assert "python -m chaos sim --layer replication --seed 0" in out
 
 
 def test_a_trace_tells_what_happened(capsys: pytest.CaptureFixture[str]) -> None:
-    assert replication_simulation.main(["--seed", "3", "--trace"]) == 0
-    lines = capsys.readouterr().out.splitlines()
-    assert any(" ack p0 " in line for line in lines)
-    assert "problem=None" in lines[-1]
+    assert run_history(3, printed=True).problem is None
+    assert any(" ack t-0 " in line for line in capsys.readouterr().out.splitlines())

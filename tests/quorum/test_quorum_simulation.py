@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from chaos.layers import find, run_seeds
 from chaos.quorum_mutants import MUTANTS
-from chaos.quorum_simulation import find_violation, main, run_histories, run_history
+from chaos.quorum_simulation import run_history
 
 HISTORIES = 2000
 CHUNK = 125
@@ -31,7 +32,8 @@ FIRST_SEEDS = {"stale-reply-counts": 225}
 
 @pytest.mark.parametrize("first", range(0, HISTORIES, CHUNK))
 def test_histories_keep_every_invariant(first: int) -> None:
-    assert run_histories(first, CHUNK) == []
+    failed = [each for each in run_seeds("quorum", first, CHUNK, jobs=1) if each.problem is not None]
+    assert failed == []
 
 
 @pytest.mark.parametrize("seed", REGRESSIONS)
@@ -41,7 +43,7 @@ def test_what_failed_once_holds_now(seed: int) -> None:
 
 @pytest.mark.parametrize("mutant", sorted(MUTANTS))
 def test_every_guard_is_missed(mutant: str) -> None:
-    found = find_violation(mutant, FIRST_SEEDS.get(mutant, 0), 200)
+    found = find("quorum", mutant, FIRST_SEEDS.get(mutant, 0), 200, jobs=1)
     assert found is not None, f"the simulation does not notice: {MUTANTS[mutant].description}"
     assert run_history(found.seed, MUTANTS[mutant].nodes).problem is None
 
@@ -89,13 +91,3 @@ def test_nothing_is_unpickled(monkeypatch: pytest.MonkeyPatch) -> None:
     results = [run_history(seed) for seed in range(40)]
     assert [result.problem for result in results] == [None] * 40
     assert sum(result.snapshots_installed for result in results) > 0
-
-
-def test_the_command_says_how_many_failed(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["--seed", "3", "--histories", "2"]) == 0
-    assert capsys.readouterr().out == "2 histories, 0 failed\n"
-
-
-def test_the_command_finds_a_mutant(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["--mutant", "single-counts-unsynced", "--histories", "5"]) == 0
-    assert "own disk lacks" in capsys.readouterr().out

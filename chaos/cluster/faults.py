@@ -1,0 +1,347 @@
+"""What goes wrong in a history, and how it is mended."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Sequence
+
+from chaos.cluster.climate import Climate, Shape
+from chaos.cluster.nodes import Machine, NodeProcess, is_the_worlds
+from chaos.cluster.plan import Plan
+from chaos.cluster.streams import Streams
+from chaos.replication_invariants import ViolationError
+from chaos.trace import Trace
+from metadata.image import MetadataImage
+
+EPOCH_AT = 12
+"""Where the leader epoch stands in a batch, four bytes of it."""
+
+
+class Faults:
+    """Hurts machines and links at random times, until `mend`. `image` is what the controllers committed."""
+
+    def __init__(
+        self,
+        machines: dict[int, Machine],
+        streams: Streams,
+        plan: Plan,
+        shape: Shape,
+        climate: Climate,
+        trace: Trace,
+        image: Callable[[], MetadataImage],
+    ) -> None:
+        self._machines = machines
+        self._streams = streams
+        self._plan = plan
+        self._rng = plan.chance("faults")
+        self._counts = dict.fromkeys(climate.every, 0)
+        self.happened: list[str] = []
+        """Every fault that took place, as `kind#number`."""
+        self._shape = shape
+        self._climate = climate
+        self._trace = trace
+        self._image = image
+        self._mended = False
+        self._mourning = False
+        """A power cut took all that min.insync.replicas - 1 may take: no broker dies until all is whole."""
+        self.lossy: set[object] = set()
+        """The incarnations of brokers that may lack what they had."""
+        self._actions: dict[str, Callable[[], str | None]] = {
+            "kill": self._kill,
+            "kill-controller": self._kill_controller,
+            "power-cut": self._power_cut,
+            "power-cut-all": self._power_cut_all,
+            "pause": self._pause,
+            "leave": self._leave,
+            "cut": self._cut,
+            "one-way-cut": self._one_way_cut,
+            "partial-cut": self._partial_cut,
+            "isolate": self._isolate,
+            "delay": self._delay,
+            "reconnect": self._reconnect,
+            "slow-disk": self._slow_disk,
+            "full-disk": self._full_disk,
+            "failed-sync": self._failed_sync,
+            "bit-flip": self._bit_flip,
+            "clock-step": self._clock_step,
+        }
+
+    # -- when -------------------------------------------------------------------------------------
+
+    def begin(self) -> None:
+        """From now on things go wrong."""
+        for kind in self._actions:
+            if kind in self._climate.every and self._plan.has(kind):
+                self._schedule(kind)
+
+    def _schedule(self, kind: str) -> None:
+        name = f"{kind}#{self._counts[kind]}"
+        self._counts[kind] += 1
+        chance = self._plan.chance(name)
+        delay = chance.expovariate(1.0 / self._climate.every[kind])
+        self._streams.world.call_at(self._streams.world.now + delay, self._happen, kind, name, chance)
+
+    def _happen(self, kind: str, name: str, chance: random.Random) -> None:
+        if self._mended:
+            return
+        self._schedule(kind)
+        if self._plan.has(name):
+            self._rng = chance
+            what = self._actions[kind]()
+            if what is not None:
+                self.happened.append(name)
+                self._trace.note("fault", name, what)
+
+    def _in(self, mean: float, action: Callable[[], None]) -> None:
+        delay = self._rng.expovariate(1.0 / mean)
+        self._streams.world.call_at(self._streams.world.now + delay, action)
+
+    def _lasting(self, undo: Callable[[], None]) -> None:
+        self._in(self._climate.lasting, undo)
+
+    def mend(self) -> None:
+        """Undo everything; nothing goes wrong from now on."""
+        self._trace.note("mend")
+        self._mended = True
+        self._streams.mend_all()
+        self._streams.conditions.latency = (0.0002, self._shape.latency)
+        for machine in self._machines.values():
+            machine.storage.capacity = None
+            machine.storage.fail_syncs(0)
+            machine.disk.conditions.stall = 0.0
+            if machine.process is not None:
+                machine.process.loop.resume()
+            else:
+                self.revive(machine)
+
+    # -- processes --------------------------------------------------------------------------------
+
+    def failed(self, process: NodeProcess, error: BaseException) -> None:
+        """A process cannot go on: raises ViolationError unless that is the world's fault."""
+        if not is_the_worlds(error):
+            raise ViolationError(f"node {process.node_id} failed: {error!r}") from error
+        self._trace.note("failed", process.node_id, error)
+        self._end(process.machine, power_lost=False)
+
+    def _end(self, machine: Machine, *, power_lost: bool) -> None:
+        if power_lost and machine.process is not None:
+            self.lossy.add(machine.process.incarnation)
+        machine.crash(power_lost=power_lost)
+        self._in(self._climate.down, lambda: self.revive(machine))
+
+    def revive(self, machine: Machine) -> None:
+        """Start a process unless one runs."""
+        if machine.process is None:
+            self._trace.note("start", machine.node_id)
+            machine.start()
+
+    def _brokers(self) -> list[Machine]:
+        return [each for each in self._machines.values() if each.process and not each.is_controller]
+
+    def _controllers(self) -> list[Machine]:
+        return [each for each in self._machines.values() if each.process and each.is_controller]
+
+    def _kill(self) -> str | None:
+        up = self._brokers()
+        if not up or self._must_spare():
+            return None
+        victims = up if self._rng.random() < 0.1 else [self._rng.choice(up)]
+        return self._end_all(victims, power_lost=False)
+
+    def _kill_controller(self) -> str | None:
+        up = self._controllers()
+        if not up:
+            return None
+        victims = up if self._rng.random() < 0.1 else [self._rng.choice(up)]
+        return self._end_all(victims, power_lost=self._rng.random() < 0.5)
+
+    def _power_cut(self) -> str | None:
+        up = self._brokers()
+        if not up or self._must_spare():
+            return None
+        victim = self._rng.choice(up)
+        if not self._shape.flush:
+            self._mourning = self._may_lose_power(victim)
+            if not self._mourning:
+                return None
+        return self._end_all([victim], power_lost=True)
+
+    def _power_cut_all(self) -> str | None:
+        """Only what is synced before it is acknowledged survives this."""
+        if not self._shape.flush:
+            return None
+        return self._end_all([*self._brokers(), *self._controllers()], power_lost=True)
+
+    def _end_all(self, victims: Sequence[Machine], *, power_lost: bool) -> str:
+        for machine in victims:
+            self._end(machine, power_lost=power_lost)
+        return f"{[machine.node_id for machine in victims]}{' power' if power_lost else ''}"
+
+    def _must_spare(self) -> bool:
+        if self._mourning and self._all_registered() and self._all_in_sync():
+            self._mourning = False
+        return self._mourning
+
+    def _may_lose_power(self, victim: Machine) -> bool:
+        """Whether min.insync.replicas - 1 is one at least, and the victim is not the only one to miss
+        something."""
+        image = self._image()
+        needed = any(
+            victim.node_id in (*entry.partition.isr, *entry.partition.elr) or not entry.partition.has_leader
+            for entry in image.topics.partitions()
+        )
+        return self._shape.min_isr > 1 and self._all_registered() and (not needed or self._all_in_sync())
+
+    def _all_in_sync(self) -> bool:
+        return all(
+            len(entry.partition.isr) == len(entry.partition.replicas)
+            for entry in self._image().topics.partitions()
+        )
+
+    def _all_registered(self) -> bool:
+        """Whether a process runs on every broker's machine, and the controllers know that one."""
+        known = self._image().brokers
+        return all(
+            machine.process is not None
+            and machine.node_id in known
+            and known[machine.node_id].incarnation == machine.process.incarnation
+            for machine in self._machines.values()
+            if not machine.is_controller
+        )
+
+    def _pause(self) -> str | None:
+        machine = self._rng.choice(list(self._machines.values()))
+        process = machine.process
+        if process is None:
+            return None
+        process.loop.pause()
+        self._lasting(process.loop.resume)
+        return str(machine.node_id)
+
+    def _leave(self) -> str | None:
+        """A rolling restart's step: SIGTERM, and a new process."""
+        machine = self._rng.choice(list(self._machines.values()))
+        process = machine.process
+        if process is None or self._must_spare():
+            return None
+
+        def left() -> None:
+            if machine.process is process:
+                self._trace.note("left", machine.node_id)
+                self._end(machine, power_lost=False)
+
+        process.leave(left)
+        return str(machine.node_id)
+
+    # -- links ------------------------------------------------------------------------------------
+
+    def _everybody(self) -> list[int]:
+        clients = {end.machine for end in self._streams.open_ends}
+        return sorted(clients | set(self._machines))
+
+    def _cut_for_a_while(self, directions: Sequence[tuple[int, int]]) -> str:
+        for sender, receiver in directions:
+            self._streams.cut(sender, receiver)
+
+        def mend() -> None:
+            for sender, receiver in directions:
+                self._streams.mend(sender, receiver)
+
+        self._lasting(mend)
+        return str(list(directions))
+
+    def _cut(self) -> str:
+        one, other = self._rng.sample(self._everybody(), 2)
+        return self._cut_for_a_while([(one, other), (other, one)])
+
+    def _one_way_cut(self) -> str:
+        one, other = self._rng.sample(self._everybody(), 2)
+        return self._cut_for_a_while([(one, other)])
+
+    def _partial_cut(self) -> str:
+        """Some links of a node, in any direction."""
+        node = self._rng.choice(list(self._machines))
+        others = [each for each in self._everybody() if each != node]
+        cut = [each for each in others if self._rng.random() < 0.5]
+        return self._cut_for_a_while(
+            [direction for each in cut for direction in ((node, each), (each, node))]
+        )
+
+    def _isolate(self) -> str:
+        node = self._rng.choice(list(self._machines))
+        others = [each for each in self._everybody() if each != node]
+        return self._cut_for_a_while(
+            [direction for each in others for direction in ((node, each), (each, node))]
+        )
+
+    def _delay(self) -> str:
+        slow = self._rng.choice((0.02, 0.05, 0.2))
+        usual = (0.0002, self._shape.latency)
+        self._streams.conditions.latency = (0.0002, slow)
+
+        def mend() -> None:
+            self._streams.conditions.latency = usual
+
+        self._lasting(mend)
+        return str(slow)
+
+    def _reconnect(self) -> str:
+        one, other = self._rng.sample(self._everybody(), 2)
+        self._streams.reset(one, other)
+        return f"{one} {other}"
+
+    # -- disks and clocks -------------------------------------------------------------------------
+
+    def _slow_disk(self) -> str:
+        machine = self._rng.choice(list(self._machines.values()))
+        stall = self._rng.choice((0.02, 0.1, 1.0, 4.0))
+        machine.disk.conditions.stall = stall
+
+        def mend() -> None:
+            machine.disk.conditions.stall = 0.0
+
+        self._lasting(mend)
+        return f"{machine.node_id} {stall}"
+
+    def _full_disk(self) -> str:
+        machine = self._rng.choice(list(self._machines.values()))
+        machine.storage.capacity = machine.storage.used + self._rng.randrange(1, 4000)
+
+        def mend() -> None:
+            machine.storage.capacity = None
+
+        self._lasting(mend)
+        return str(machine.node_id)
+
+    def _failed_sync(self) -> str:
+        machine = self._rng.choice(list(self._machines.values()))
+        machine.storage.fail_syncs(1)
+        return str(machine.node_id)
+
+    def _bit_flip(self) -> str | None:
+        """Rot on the disk of a broker that is down; no more of them than may lose their power.
+
+        It hits what recovery checks: what was synced and closed long ago is trusted, as in Kafka, and the
+        leader epoch of a batch is not covered by its checksum.
+        """
+        up = self._brokers()
+        if not up or self._must_spare():
+            return None
+        victim = self._rng.choice(up)
+        if not self._may_lose_power(victim):
+            return None
+        self._mourning = True
+        self._end_all([victim], power_lost=False)
+        batches = victim.newest_batches()
+        if not batches:
+            return None
+        path, position, size = self._rng.choice(batches)
+        byte = self._rng.choice((*range(EPOCH_AT), *range(EPOCH_AT + 4, size)))
+        bit = (position + byte) * 8 + self._rng.randrange(8)
+        victim.storage.flip_bit(path, bit)
+        return f"{victim.node_id} {path} {bit}"
+
+    def _clock_step(self) -> str:
+        machine = self._rng.choice(list(self._machines.values()))
+        machine.clock.skew_ms = self._rng.choice((-3_600_000, -1000, 0, 1000, 3_600_000))
+        return f"{machine.node_id} {machine.clock.skew_ms}"

@@ -1,0 +1,119 @@
+"""The simulations there are, from the quorum alone to the whole cluster, and how their seeds are run."""
+
+from __future__ import annotations
+
+import gc
+import logging
+import multiprocessing
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Protocol
+
+from chaos import quorum_simulation, replication_simulation, simulation
+from chaos.cluster.plan import Plan
+from chaos.cluster_mutants import MUTANTS as CLUSTER_MUTANTS
+from chaos.planting import Mutant
+from chaos.quorum_mutants import MUTANTS as QUORUM_MUTANTS
+from chaos.replication_mutants import MUTANTS as REPLICATION_MUTANTS
+
+CHUNK = 8
+"""Histories that a process runs before another takes its place: its memory goes with it, so that the
+collector need never look at what so many histories leave behind."""
+
+
+class Outcome(Protocol):
+    """What a history came to."""
+
+    @property
+    def seed(self) -> int: ...
+    @property
+    def problem(self) -> str | None:
+        """None if everything held."""
+
+    @property
+    def trace(self) -> int:
+        """The same in every process that runs the seed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """One simulation and the bugs that it has to find."""
+
+    what: str
+    run: Callable[[int, Mutant | None], Outcome]
+    mutants: Mapping[str, Mutant]
+
+
+def _run_quorum(seed: int, mutant: Mutant | None) -> Outcome:
+    return quorum_simulation.run_history(seed, None if mutant is None else mutant.nodes)
+
+
+def _run_replication(seed: int, _mutant: Mutant | None) -> Outcome:
+    return replication_simulation.run_history(seed)
+
+
+def _run_cluster(seed: int, _mutant: Mutant | None) -> Outcome:
+    return simulation.run_history(seed)
+
+
+LAYERS: Mapping[str, Layer] = {
+    "cluster": Layer("controllers, brokers and clients, as they ship", _run_cluster, CLUSTER_MUTANTS),
+    "replication": Layer(
+        "partitions and the controller, the cores alone", _run_replication, REPLICATION_MUTANTS
+    ),
+    "quorum": Layer("the controllers' quorum alone", _run_quorum, QUORUM_MUTANTS),
+}
+
+
+def run_seeds(layer: str, first: int, count: int, jobs: int) -> Iterator[Outcome]:
+    """Run so many seeds from `first` on, in processes of their own; what they came to, in their order."""
+    yield from _run(layer, None, first, count, jobs)
+
+
+def find(layer: str, mutant: str, first: int, count: int, jobs: int) -> Outcome | None:
+    """The first of these seeds that fails while a bug is planted; None if all pass."""
+    outcomes = _run(layer, mutant, first, count, jobs)
+    return next((outcome for outcome in outcomes if outcome.problem is not None), None)
+
+
+def _run(layer: str, mutant: str | None, first: int, count: int, jobs: int) -> Iterator[Outcome]:
+    size = max(1, min(CHUNK, count // jobs))
+    chunks = [range(start, min(start + size, first + count)) for start in range(first, first + count, size)]
+    with multiprocessing.get_context("fork").Pool(jobs, _settle, maxtasksperchild=1) as pool:
+        for outcomes in pool.imap(partial(_run_chunk, layer, mutant), chunks):
+            yield from outcomes
+
+
+def run_plan_aside(plan: Plan) -> simulation.HistoryResult:
+    """Run one history of the cluster in a process of its own."""
+    with multiprocessing.get_context("fork").Pool(1, _settle) as pool:
+        return pool.apply(simulation.run_plan, (plan,))
+
+
+def _settle() -> None:
+    """A process that runs histories: quiet, and without the collector."""
+    logging.getLogger("kraft").setLevel(logging.CRITICAL)
+    logging.getLogger("asyncio").setLevel(logging.CRITICAL)
+    sys.unraisablehook = _unheard
+    gc.disable()
+
+
+def _unheard(_: object) -> None:
+    """What dead processes left unfinished complains when it is thrown away."""
+
+
+def _run_chunk(layer: str, mutant: str | None, seeds: range) -> list[Outcome]:
+    """With a bug planted, up to the first history that fails."""
+    definition = LAYERS[layer]
+    if mutant is None:
+        return [definition.run(seed, None) for seed in seeds]
+    outcomes = []
+    planted = definition.mutants[mutant]
+    with planted.applied():
+        for seed in seeds:
+            outcomes.append(definition.run(seed, planted))
+            if outcomes[-1].problem is not None:
+                break
+    return outcomes

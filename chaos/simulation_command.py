@@ -1,0 +1,149 @@
+"""`python -m chaos sim` and `python -m chaos mutants`: histories in virtual time, by the seed."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sys
+import time
+from dataclasses import replace
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from chaos.cluster.plan import LENGTH, Plan
+from chaos.cluster.shrinking import shrink
+from chaos.layers import LAYERS, Outcome, find, run_plan_aside, run_seeds
+from chaos.simulation import run_plan
+
+LayerName = Annotated[
+    str, typer.Option(help=" | ".join(f"{name}: {layer.what}" for name, layer in LAYERS.items()))
+]
+Jobs = Annotated[int, typer.Option(min=1, max=256, help="Processes")]
+
+
+class _WithProcess(logging.Formatter):
+    """What a node logs, as a line of the trace."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:
+            name, now = "", 0.0
+        else:
+            name, now = getattr(loop, "name", ""), loop.time()
+        fields = getattr(record, "kraft_fields", {})
+        values = " ".join(f"{key}={value}" for key, value in fields.items())
+        return f"{now:.6f} {name} {record.getMessage()} {values}"
+
+
+def sim(
+    seed: Annotated[int, typer.Option(help="The first seed")] = 0,
+    histories: Annotated[int, typer.Option(min=1, help="How many seeds")] = 1,
+    jobs: Jobs = 1,
+    layer: LayerName = "cluster",
+    trace: Annotated[bool, typer.Option(help="Print what happens, a line for each event")] = False,
+    shrink_: Annotated[
+        bool, typer.Option("--shrink", help="Leave out faults and clients while it still fails")
+    ] = False,
+    without: Annotated[str, typer.Option(help="What to leave out, as --shrink says")] = "",
+    length: Annotated[float, typer.Option(min=0.1, max=3600, help="Virtual seconds of faults")] = LENGTH,
+) -> None:
+    """Run histories of a simulated cluster; exit status 1 if one of them fails."""
+    console = Console(highlight=False, soft_wrap=True, markup=False)
+    _check_layer(layer)
+    plan = Plan(seed, frozenset(filter(None, without.split(","))), length)
+    special = trace or shrink_ or plan != Plan(seed)
+    if special and (layer != "cluster" or histories != 1):
+        raise typer.BadParameter(
+            "--trace, --shrink, --without and --length are for one history of the cluster"
+        )
+    if trace:
+        handler = logging.StreamHandler(sys.stdout)
+        handler.setFormatter(_WithProcess())
+
+        logging.getLogger("kraft").addHandler(handler)
+        logging.getLogger("kraft").setLevel(logging.INFO)
+        raise typer.Exit(_tell(console, layer, plan, run_plan(plan, printed=True)))
+    if shrink_:
+        raise typer.Exit(_shrink(console, plan))
+    if special:
+        raise typer.Exit(_tell(console, layer, plan, run_plan_aside(plan)))
+    raise typer.Exit(_run_many(console, layer, seed, histories, jobs))
+
+
+def _check_layer(layer: str) -> None:
+    if layer not in LAYERS:
+        raise typer.BadParameter(f"{layer!r} is none of {', '.join(LAYERS)}", param_hint="--layer")
+
+
+def _run_many(console: Console, layer: str, seed: int, histories: int, jobs: int) -> int:
+    began, failed, digest = time.monotonic(), 0, 0
+    for outcome in run_seeds(layer, seed, histories, jobs):
+        digest = (digest * 31 + outcome.trace) & 0xFFFFFFFF
+        if outcome.problem is not None:
+            failed += 1
+            _tell(console, layer, Plan(outcome.seed), outcome)
+    seconds = time.monotonic() - began
+    pace = f"{histories / seconds * 60 / jobs:,.0f} a minute for each job"
+    console.print(f"{histories} histories, {failed} failed, trace {digest:08x}, {seconds:.1f} s, {pace}")
+    return 1 if failed else 0
+
+
+def _tell(console: Console, layer: str, plan: Plan, outcome: Outcome) -> int:
+    if outcome.problem is None:
+        console.print(f"seed {outcome.seed} held, trace {outcome.trace:08x}")
+        return 0
+    console.print(f"seed {outcome.seed} FAILED: {outcome.problem}")
+    chosen = "" if layer == "cluster" else f"--layer {layer} "
+    console.print(f"  replay: python -m chaos sim {chosen}{plan.arguments()}")
+    return 1
+
+
+def _shrink(console: Console, plan: Plan) -> int:
+    def tell(smaller: Plan) -> None:
+        console.print(f"  still fails: {smaller.arguments()}")
+
+    try:
+        smallest, result = shrink(plan, run_plan_aside, tell)
+    except ValueError as error:
+        console.print(str(error))
+        return 0
+    _tell(console, "cluster", replace(smallest), result)
+    console.print(f"  faults: {', '.join(result.faults) or 'none'}; clients: {', '.join(result.clients)}")
+    return 1
+
+
+def mutants(
+    only: Annotated[str, typer.Option(help="One bug, or a layer's bugs")] = "",
+    within: Annotated[int, typer.Option(min=1, help="Histories to look through for each")] = 10_000,
+    first: Annotated[int, typer.Option(help="The first seed")] = 0,
+    jobs: Jobs = 1,
+) -> None:
+    """Plant each known bug and look for a history that betrays it; exit status 1 if one is not found."""
+    console = Console(highlight=False, soft_wrap=True, markup=False)
+    chosen = [
+        (layer, name)
+        for layer, definition in LAYERS.items()
+        for name in definition.mutants
+        if only in ("", layer, name)
+    ]
+    if not chosen:
+        raise typer.BadParameter(f"{only!r} is neither a planted bug nor a layer", param_hint="--only")
+    missed = 0
+    for layer, name in chosen:
+        began = time.monotonic()
+        found = find(layer, name, first, within, jobs)
+        seconds = time.monotonic() - began
+        if found is None:
+            missed += 1
+            console.print(f"MISSED {layer:<12}{name:<32}in {within} histories, {seconds:.1f} s")
+        else:
+            number = found.seed - first + 1
+            console.print(
+                f"found  {layer:<12}{name:<32}seed {found.seed:<6}history {number:<6}{seconds:6.1f} s"
+            )
+            console.print(f"       {(found.problem or '')[:150]}")
+    console.print(f"{len(chosen) - missed} of {len(chosen)} planted bugs found")
+    raise typer.Exit(1 if missed else 0)

@@ -1,0 +1,88 @@
+"""Histories of a whole cluster, the bugs that they have to find, and the ones that found something once."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from chaos.cluster_mutants import MUTANTS
+from chaos.layers import find, run_seeds
+
+HISTORIES = 500
+CHUNK = 25
+
+FIRST_SEEDS: dict[str, int] = {}
+"""Where to begin to look for a bug that only few histories betray."""
+
+
+def chaos(*arguments: str, hash_seed: str = "0") -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "chaos", *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=Path(__file__).parents[2],
+        env=os.environ | {"PYTHONHASHSEED": hash_seed, "COLUMNS": "200", "NO_COLOR": "1"},
+    )
+
+
+@pytest.mark.parametrize("first", range(0, HISTORIES, CHUNK))
+def test_no_history_breaks_an_invariant_or_shows_an_anomaly(first: int) -> None:
+    failed = [
+        outcome for outcome in run_seeds("cluster", first, CHUNK, jobs=1) if outcome.problem is not None
+    ]
+    assert failed == []
+
+
+@pytest.mark.parametrize("mutant", sorted(MUTANTS))
+def test_a_planted_bug_is_found(mutant: str) -> None:
+    found = find("cluster", mutant, FIRST_SEEDS.get(mutant, 0), 60, jobs=1)
+    assert found is not None, f"the simulation does not notice: {MUTANTS[mutant].description}"
+    (without,) = run_seeds("cluster", found.seed, 1, jobs=1)
+    assert without.problem is None
+
+
+def test_a_history_is_the_same_in_every_process() -> None:
+    said = {
+        chaos("sim", "--seed", "40", "--histories", "6", hash_seed=hash_seed).stdout.rsplit(",", 2)[0]
+        for hash_seed in ("0", "1", "4711")
+    }
+    assert len(said) == 1, said
+    assert "6 histories, 0 failed, trace " in said.pop()
+
+
+def test_a_trace_has_a_line_for_what_happens() -> None:
+    ran = chaos("sim", "--seed", "2", "--trace")
+    assert ran.returncode == 0
+    lines = ran.stdout.splitlines()
+    assert any(" fault " in line for line in lines)
+    assert any(" commit orders-0 by=" in line for line in lines)
+    assert any("node-1 broker.registered" in line for line in lines)
+    assert "held" in lines[-1]
+
+
+def test_what_is_left_out_does_not_happen() -> None:
+    ran = chaos("sim", "--seed", "2", "--trace", "--without", "kill,writer-0")
+    assert ran.returncode == 0
+    assert " fault kill#" not in ran.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (("sim", "--seed", "seven"), "'--seed': Input should be a valid integer"),
+        (("sim", "--layer", "nothing"), "'nothing' is none of cluster, replication, quorum"),
+        (("sim", "--histories", "0"), "'--histories'"),
+        (("sim", "--trace", "--histories", "3"), "for one history"),
+        (("mutants", "--only", "nothing"), "'nothing' is neither a planted bug nor a layer"),
+    ],
+)
+def test_bad_input_is_named_in_a_line(arguments: tuple[str, ...], complaint: str) -> None:
+    ran = chaos(*arguments)
+    assert ran.returncode == 2
+    assert complaint in " ".join(ran.stderr.replace("│", " ").split())
+    assert "Traceback" not in ran.stderr
