@@ -11,8 +11,8 @@ from chaos.harness.tasks import Library, Role, Task
 
 PARTITIONS = 3
 MEMBERS = 2
-COPIERS = {Library.CONFLUENT}
-GROUPS = {Library.CONFLUENT, Library.AIOKAFKA}
+COPIERS = {Library.CONFLUENT, Library.KRAFT}
+"""Libraries with transactions that are worth it; aiokafka's commit offsets without the group's generation."""
 SHARE_OF_TIME = 0.95
 """Producers are paced to be done after this share of the run, if nothing holds them up."""
 
@@ -74,8 +74,6 @@ class _Casting:
     def group(self) -> None:
         """A producer, and a group of two members that reads and commits."""
         for library in self._options.libraries:
-            if library not in GROUPS:
-                continue
             topic = self._topic(f"grouped-{library}")
             group = f"group-{library}"
             self._groups.append(group)

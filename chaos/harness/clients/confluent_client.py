@@ -13,7 +13,7 @@ from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaExcepti
 
 from chaos.harness.client_process import GAVE_UP, Stop
 from chaos.harness.journal import Journal, SentRun
-from chaos.harness.tasks import Pace, Role, Task, payload, wire_key
+from chaos.harness.tasks import KEYS, Pace, Role, Task, payload, wire_key
 from chaos.history import Outcome, Read, encode_value, record_of
 
 FAILURES = (KafkaException,)
@@ -22,7 +22,7 @@ PATIENCE = 30.0
 POLL = 0.2
 BATCH = 500
 COMMIT_EVERY = 0.5
-STUCK_AFTER = 20.0
+STUCK_AFTER = 12.0
 """librdkafka 2.16 may hang in `send_offsets_to_transaction` when the group's coordinator dies meanwhile."""
 
 _FENCED = {
@@ -284,7 +284,7 @@ class _Copier:
     def _send(self, reads: list[Read], number: int) -> None:
         for read_ in reads:
             record, self._next_record = self._next_record, self._next_record + 1
-            key = record % 7
+            key = record % KEYS
             run_ = SentRun(self._task.target, read_.partition, key, record, 1, number, read_.record)
             self._journal.sent(run_)
             value = encode_value(record, self._task.name, wire_key(key), self._pad)

@@ -5,17 +5,18 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 from chaos.harness.client_process import Stop
+from chaos.harness.clients.kraft_groups import consume_in_group, copy
+from chaos.harness.clients.kraft_reading import COMMITTED, connect, reads_of
 from chaos.harness.journal import NONE, Journal, SentRun
 from chaos.harness.tasks import Pace, Role, Task, payload, wire_key
-from chaos.history import Outcome, Read, encode_value, record_of
+from chaos.history import Outcome, encode_value
 from kafkawire.errors import KafkaError
-from kraft.client.cluster import Cluster, ClusterOptions
 from kraft.client.connections import CONNECTION_FAILURES
-from kraft.client.consumer import EARLIEST, LATEST, Consumer, Fetched, TopicPartition
+from kraft.client.consumer import EARLIEST, LATEST, Consumer, TopicPartition
 from kraft.client.lanes import Acknowledged
 from kraft.client.producer import IdempotentProducer
 
@@ -27,13 +28,11 @@ def run(task: Task, journal: Journal, stop: Stop) -> None:
     roles: dict[Role, Callable[[Task, Journal, Stop], Coroutine[Any, Any, None]]] = {
         Role.PRODUCE: produce,
         Role.READ: read,
+        Role.GROUP: consume_in_group,
+        Role.COPY: copy,
         Role.READ_BACK: read_back,
     }
     asyncio.run(roles[task.role](task, journal, stop))
-
-
-def _cluster(task: Task) -> Cluster:
-    return Cluster(task.bootstrap, ClusterOptions(client_id=task.name))
 
 
 async def produce(task: Task, journal: Journal, stop: Stop) -> None:
@@ -57,7 +56,7 @@ async def produce(task: Task, journal: Journal, stop: Stop) -> None:
         journal.flush()
 
     async with (
-        _cluster(task) as cluster,
+        connect(task) as cluster,
         IdempotentProducer(cluster, on_acknowledged=acknowledged) as producer,
     ):
         while not (pace.finished or stop.asked):
@@ -75,34 +74,26 @@ async def produce(task: Task, journal: Journal, stop: Stop) -> None:
         await producer.flush()
 
 
-def _reads(fetched: Iterable[Fetched]) -> list[Read]:
-    return [
-        Read(*each.partition, record.offset, record_of(record.value, record.key or b""))
-        for each in fetched
-        for record in each.records
-    ]
-
-
 async def read(task: Task, journal: Journal, stop: Stop) -> None:
     """A consumer of all partitions, without a group."""
     places = [TopicPartition(topic, index) for topic, count in task.topics for index in range(count)]
-    async with _cluster(task) as cluster, Consumer(cluster) as consumer:
+    async with connect(task) as cluster, Consumer(cluster, COMMITTED) as consumer:
         consumer.assign(await consumer.offsets(places, EARLIEST))
         journal.assigned(places)
         while not stop.asked:
-            journal.polled(_reads(await consumer.poll()))
+            journal.polled(reads_of(await consumer.poll()), committed_only=True)
 
 
 async def read_back(task: Task, journal: Journal, stop: Stop) -> None:
     """Everything from the start of every partition to the end that it has now."""
     places = [TopicPartition(topic, index) for topic, count in task.topics for index in range(count)]
-    async with _cluster(task) as cluster, Consumer(cluster) as consumer:
+    async with connect(task) as cluster, Consumer(cluster, COMMITTED) as consumer:
         consumer.assign(await consumer.offsets(places, EARLIEST))
         ends = await consumer.offsets(places, LATEST)
         journal.assigned(places)
         left = set(places)
         while left and not stop.asked:
-            journal.polled(_reads(await consumer.poll()))
+            journal.polled(reads_of(await consumer.poll()), committed_only=True)
             for place in [each for each in left if consumer.positions[each] >= ends[each]]:
                 journal.read_back(*place, consumer.positions[place])
                 left.discard(place)
