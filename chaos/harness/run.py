@@ -105,7 +105,7 @@ class Run:
                 list(people.topics), list(people.groups), disks,
             )  # fmt: skip
             schedule = Schedule(stage, self.options.nemeses, self.options.seed, self.options.every)
-            scene = Scene(time.monotonic(), self.options.records, observations, Watcher(eye), schedule)
+            scene = Scene(time.monotonic(), people.records, observations, Watcher(eye), schedule)
             self.scene = scene
             try:
                 async with self._shown(scene, crew):

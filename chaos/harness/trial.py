@@ -43,7 +43,7 @@ def run_chaos(options: RunOptions, console: Console) -> int:
             console.print(line, highlight=False, markup=False, soft_wrap=True)
         if status:
             return status
-        held = run.failure is None and judgement.held and not run.differing
+        held = run.failure is None and judgement.held and not run.differing and not run.tracebacks
         if not held:
             _keep_evidence(run, options.out / "evidence")
         return HELD if held else FAILED

@@ -60,6 +60,7 @@ def verdict_lines(run: Run, judgement: Judgement) -> Iterator[str]:
     for name, count in figures:
         yield f"{name:<16}{count:>12,}"
     if scene is not None:
+        yield from _by_library(run, scene)
         yield from _timing(scene)
     yield from judgement.lines()
     yield from run.differing
@@ -67,6 +68,14 @@ def verdict_lines(run: Run, judgement: Judgement) -> Iterator[str]:
         yield f"tracebacks in the logs of {', '.join(run.tracebacks)}"
     yield f"seed {run.options.seed}: {run.options.command}"
     yield _last_word(run, judgement)
+
+
+def _by_library(run: Run, scene: Scene) -> Iterator[str]:
+    """Names of clients end with their library's, and a number perhaps."""
+    for library in run.options.libraries:
+        counts = [each for name, each in scene.observations.clients.items() if library in name.split("-")]
+        acknowledged, read = sum(each.acknowledged for each in counts), sum(each.read for each in counts)
+        yield f"  {library:<14}{acknowledged:>12,} acknowledged {read:>12,} read"
 
 
 def _timing(scene: Scene) -> Iterator[str]:
@@ -91,6 +100,8 @@ def _timing(scene: Scene) -> Iterator[str]:
 def _last_word(run: Run, judgement: Judgement) -> str:
     if not judgement.held or run.differing:
         return "THE CLUSTER DID NOT KEEP ITS WORD"
+    if run.tracebacks:
+        return "NODES COMPLAINED OF THEMSELVES: their logs have tracebacks"
     if run.failure is not None:
         return f"not finished: {run.failure}"
     return "it held: nothing lost, nothing doubled, nothing out of order"

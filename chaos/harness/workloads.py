@@ -25,6 +25,13 @@ class Cast:
     topics: tuple[tuple[str, int], ...]
     groups: tuple[str, ...]
 
+    @property
+    def records(self) -> int:
+        """How many will be acknowledged: what is produced, and once more what is copied."""
+        copied = {task.topic for task in self.tasks if task.role is Role.COPY}
+        producers = [task for task in self.tasks if task.role is Role.PRODUCE]
+        return sum(task.records * (2 if task.topic in copied else 1) for task in producers)
+
 
 def cast(options: RunOptions, bootstrap: str, directory: Path) -> Cast:
     """Everybody: for each library of each workload a topic and those who work on it."""

@@ -16,14 +16,23 @@ from chaos.harness.journal import Journal, SentRun
 from chaos.harness.tasks import KEYS, Pace, Role, Task, payload, wire_key
 from chaos.history import Outcome, Read, encode_value, record_of
 
-FAILURES = (KafkaException,)
+
+class StuckError(Exception):
+    """The library does nothing any more."""
+
+
+FAILURES = (KafkaException, StuckError)
 
 PATIENCE = 30.0
+SHORT_PATIENCE = 10.0
 POLL = 0.2
 BATCH = 500
 COMMIT_EVERY = 0.5
 STUCK_AFTER = 12.0
 """librdkafka 2.16 may hang in `send_offsets_to_transaction` when the group's coordinator dies meanwhile."""
+
+WITHOUT_PARTITIONS = 25.0
+"""Seconds without an assignment after which a member is taken for stuck: there are enough for all."""
 
 _FENCED = {
     KafkaError.ILLEGAL_GENERATION,
@@ -136,17 +145,37 @@ class _Member:
             }
         )
         self.to_commit: dict[int, int] = {}
+        self._without_partitions_since: float | None = time.monotonic()
         self.consumer.subscribe(
             [task.topic], on_assign=self._assigned, on_revoke=self._lost, on_lost=self._lost
         )
 
     def _assigned(self, _: Any, partitions: list[TopicPartition]) -> None:
+        self._without_partitions_since = None
         self.to_commit.clear()
         self._journal.assigned((each.topic, each.partition) for each in partitions)
 
     def _lost(self, *_: Any) -> None:
+        self._without_partitions_since = time.monotonic()
         self.to_commit.clear()
         self._journal.assigned(())
+
+    def poll(self) -> list[Read]:
+        """What came next. Raises StuckError if the member has been without partitions for too long.
+
+        librdkafka 2.16 may never connect again after a Metadata response without brokers: the logical broker
+        of the group's coordinator counts as a connection that is on its way.
+        """
+        since = self._without_partitions_since
+        if since is not None and time.monotonic() > since + WITHOUT_PARTITIONS:
+            raise StuckError(f"no partitions for {WITHOUT_PARTITIONS:.0f} s")
+        return _reads(self.consumer.consume(BATCH, POLL), self._journal)
+
+    def close(self) -> None:
+        """Leave the group; who hangs in it is left behind."""
+        leaving = threading.Thread(target=self.consumer.close, daemon=True)
+        leaving.start()
+        leaving.join(SHORT_PATIENCE)
 
     def rewind(self) -> None:
         """Go back to what is committed: what was read since was not dealt with."""
@@ -162,10 +191,10 @@ class _Member:
         group, topic = self._task.group, self._task.topic
         every = [TopicPartition(topic, index) for index in range(self._task.partitions)]
         began = time.monotonic()
-        committed = self.consumer.committed(every, PATIENCE)
+        committed = self.consumer.committed(every, SHORT_PATIENCE)
         for each in committed:
             self._journal.fetched((group, topic, each.partition), max(each.offset, -1), began)
-        ends = [self.consumer.get_watermark_offsets(each, PATIENCE)[1] for each in every]
+        ends = [self.consumer.get_watermark_offsets(each, SHORT_PATIENCE)[1] for each in every]
         return all(each.offset >= end or end == 0 for each, end in zip(committed, ends, strict=True))
 
 
@@ -174,7 +203,7 @@ def consume_in_group(task: Task, journal: Journal, stop: Stop) -> None:
     member = _Member(task, journal)
     last = time.monotonic()
     while True:
-        reads = _reads(member.consumer.consume(BATCH, POLL), journal)
+        reads = member.poll()
         journal.polled(reads, committed_only=True)
         member.to_commit |= _next_offsets(reads)
         if member.to_commit and time.monotonic() >= last + COMMIT_EVERY:
@@ -186,7 +215,7 @@ def consume_in_group(task: Task, journal: Journal, stop: Stop) -> None:
                     break
             except KafkaException as failure:
                 journal.note(f"committed: {failure}")
-    member.consumer.close()
+    member.close()
 
 
 def _commit(task: Task, member: _Member, journal: Journal) -> None:
@@ -225,7 +254,7 @@ def copy(task: Task, journal: Journal, stop: Stop) -> None:
     member = _Member(task, journal)
     copier = _Copier(task, journal, producer, member)
     while True:
-        reads = _reads(member.consumer.consume(BATCH, POLL), journal)
+        reads = member.poll()
         if reads:
             watchdog = threading.Timer(STUCK_AFTER, _give_up, [journal])
             watchdog.daemon = True
@@ -234,7 +263,7 @@ def copy(task: Task, journal: Journal, stop: Stop) -> None:
             watchdog.cancel()
         elif stop.asked and member.everything_is_committed():
             break
-    member.consumer.close()
+    member.close()
 
 
 def _give_up(journal: Journal) -> None:

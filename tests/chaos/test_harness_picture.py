@@ -1,0 +1,94 @@
+"""What people see of a trial: the live picture, the plain lines, the figures at the end."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+from rich.console import Console
+
+from chaos.anomalies import check
+from chaos.harness.command import RunText, parse_options
+from chaos.harness.journal import parse_line
+from chaos.harness.observations import Observations
+from chaos.harness.picture import Scene, picture, status_line
+from chaos.harness.run import Run
+from chaos.harness.schedule import Injury, Schedule
+from chaos.harness.verdict import failovers, verdict_lines
+from chaos.harness.watcher import CONTROLLER, Election, Watcher
+from kraft.client.cluster import Cluster, Partition
+
+
+@pytest.fixture
+def scene() -> Scene:
+    observations = Observations()
+    for line in (
+        "S 100.5 t 0 1 0 10 -1 -1",
+        "D 100.75 a 0 10 0",
+        "S 101.0 t 1 1 10 10 -1 -1",
+        "D 103.5 u 10 10 -1",
+        "P 100.9 1 1 -1 t,0,0,0,10",
+    ):
+        observations.take("producer-kraft", parse_line(line))
+    watcher = Watcher(Cluster("127.0.0.1:1"))
+    watcher.controller = 101
+    watcher.partitions = {("t", 0): Partition(0, 2, 5, (1, 2, 3), (2, 3), ())}
+    watcher.elections = [Election(101.0, CONTROLLER, 102, 101, 7), Election(110.0, "t-0", 1, 2, 5)]
+    schedule = Schedule(cast(Any, None), ["kill"], seed=1, every=5.0)
+    schedule.injuries = [
+        Injury("kill", 100.9, "node 102, the active controller", [102], 103.0, 104.5),
+        Injury("pause", 105.0, "node 3, a leader", [3]),
+    ]
+    schedule.present = "pause: node 3, a leader"
+    return Scene(100.0, 20, observations, watcher, schedule, "hurting")
+
+
+def test_the_picture_shows_what_is_broken_and_what_flows(scene: Scene) -> None:
+    console = Console(width=110, record=True, file=open("/dev/null", "w"))  # noqa: SIM115
+    console.print(picture(scene, 101.5))
+    shown = console.export_text()
+    console.file.close()
+    for text in (
+        "hurting  2 s   pause: node 3, a leader",
+        "acknowledged 10 of 20 at 10/s   read 10 at 10/s",
+        "controller 101   leaders 2: 1   not in sync 1",
+        "producer-kraft",
+        "0.9 s  kill: node 102, the active controller, undone after 2.1 s, in sync after 1.5 s more",
+        "1.0 s  controller 102 → 101",
+        "10.0 s  leader of t-0 1 → 2",
+    ):
+        assert text in shown, shown
+
+
+def test_without_a_terminal_it_is_a_line(scene: Scene) -> None:
+    assert status_line(scene, 101.5) == (
+        "    1.5 s  hurting  acknowledged 10 of 20 (10/s)  read 10 (10/s)  faults 2  elections 2"
+    )
+
+
+def test_a_fault_during_which_somebody_else_took_over_is_a_failover(scene: Scene) -> None:
+    scene.schedule.injuries[1].recovered = 109.0
+    assert failovers(scene) == 1
+    scene.schedule.injuries[1].recovered = 111.0
+    assert failovers(scene) == 2
+
+
+def test_the_figures_end_with_the_command_and_the_verdict(scene: Scene, tmp_path: Path) -> None:
+    text = RunText("3+3", "kill,pause", "1m", "8s", "7", "produce", None)
+    run = Run(parse_options(text, None, tmp_path / "out", keep=False), tmp_path, Console(), scene)
+    scene.schedule.injuries[1].recovered = 109.0
+    run.tracebacks = ["broker-1"]
+    *_, traceback, command, word = verdict_lines(run, check([]))
+    assert traceback == "tracebacks in the logs of broker-1"
+    assert command == (
+        "seed 7: python -m chaos run --nodes 3+3 --nemesis kill,pause --for 1m --every 8s --seed 7 "
+        "--records 30000 --workload produce"
+    )
+    assert word.startswith("NODES COMPLAINED")
+    run.tracebacks = []
+    assert [*verdict_lines(run, check([]))][-1].startswith("it held")
+    run.differing = ["t-0 of broker-1 and broker-2 differ at byte 4"]
+    *lines, word = verdict_lines(run, check([]))
+    assert word == "THE CLUSTER DID NOT KEEP ITS WORD"
+    assert run.differing[0] in lines
