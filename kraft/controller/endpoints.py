@@ -26,6 +26,7 @@ from metadata.controller.commands import (
     RegisterBroker,
     RegisterBrokerReply,
 )
+from metadata.image import BrokerState
 from metadata.serde import from_wire, to_wire
 from metadata.snapshot import encode_snapshot
 
@@ -36,6 +37,7 @@ class ControllerEndpoints:
     def __init__(self, service: ControllerService, describe_quorum: Callable[[], QuorumDescription]) -> None:
         self._service = service
         self._describe_quorum = describe_quorum
+        self._links: set[Link] = set()
         self._broker_epochs: dict[Link, int] = {}
         service.observe(self._leadership_may_have_changed)
         self._was_active = False
@@ -47,6 +49,7 @@ class ControllerEndpoints:
             handlers.handle(COMMAND_PREFIX + spec.name, self._command_handler(spec))
         handlers.handle(DESCRIBE_QUORUM, self._quorum)
         handlers.handle_stream(METADATA_FEED, self._feed)
+        handlers.link_opened.append(self._link_opened)
 
     # -- commands ---------------------------------------------------------------------------------
 
@@ -73,6 +76,23 @@ class ControllerEndpoints:
 
     # -- brokers' links ---------------------------------------------------------------------------
 
+    def _link_opened(self, link: Link) -> None:
+        self._links.add(link)
+        link.on_close(lambda: self._links.discard(link))
+
+    def _take_over_links(self) -> None:
+        """Links that were made while another controller was active count from now.
+
+        A broker is linked to every controller, and may need seconds to notice that the one it talks to has
+        fallen silent: its link says that it lives.
+        """
+        for link, broker_epoch in tuple(self._broker_epochs.items()):
+            self._observe(BrokerConnected(link.peer_id, broker_epoch))
+        for link in self._links - self._broker_epochs.keys():
+            broker = self._service.image.brokers.get(link.peer_id)
+            if broker is not None and broker.state is not BrokerState.FENCED:
+                self._associate(link, broker.epoch)
+
     def _associate(self, link: Link, broker_epoch: int) -> None:
         if link.closed or self._broker_epochs.get(link) == broker_epoch:
             return
@@ -96,9 +116,7 @@ class ControllerEndpoints:
 
     def _leadership_may_have_changed(self) -> None:
         if self._service.active and not self._was_active:
-            # Links that were made while another controller was active count from now.
-            for link, broker_epoch in tuple(self._broker_epochs.items()):
-                self._observe(BrokerConnected(link.peer_id, broker_epoch))
+            self._take_over_links()
         self._was_active = self._service.active
         changed, self._changed = self._changed, asyncio.Event()
         changed.set()

@@ -30,13 +30,14 @@ METHOD_NAME = re.compile(r"[A-Za-z0-9_.-]{1,100}")
 
 @dataclass(frozen=True, slots=True)
 class Handlers:
-    """Handlers by method, and whom to tell of failures that are ours."""
+    """Handlers by method, whom to tell of failures that are ours, and who hears of links that open."""
 
     limits: Limits
     on_fatal: Callable[[BaseException], None]
     calls: dict[str, CallHandler] = field(default_factory=dict)
     streams: dict[str, StreamHandler] = field(default_factory=dict)
     notifications: dict[str, NotifyHandler] = field(default_factory=dict)
+    link_opened: list[Callable[[Link], None]] = field(default_factory=list)
 
     def check_name(self, method: str) -> None:
         """ValueError for a name that is taken or does not fit into a URL."""

@@ -198,6 +198,8 @@ class NodeServer:
         link = Link(session, abort)
         outbox = Outbox(socket.send_bytes, self._limits.outgoing_bytes, abort)
         self._links[session.id] = link
+        for tell in self.handlers.link_opened:
+            tell(link)
         try:
             await self._converse(socket, Conversation(link, self.handlers, outbox))
         except ProtocolError as error:

@@ -163,6 +163,31 @@ async def test_a_killed_leader_is_replaced_within_a_second(
     assert verdict.held, verdict
 
 
+async def test_a_silent_controller_costs_no_broker_its_place(
+    world: Any, start_load: Callable[..., Any]
+) -> None:
+    """Its links stay as they are, so that brokers find the next one seconds later, by its silence; the next
+    one knows by their links to it that they live. Once it fenced them all."""
+    topic = await world.create_topic(3)
+    load = start_load(topic, 3)
+    await load.more(50)
+    before = (await world.topic(topic)).partitions
+    silent = await world.active_controller()
+    world.faults.pause(silent)
+    fenced_by = time.monotonic() + SESSION_TIMEOUT + 1.5
+    try:
+        while time.monotonic() < fenced_by:
+            await load.more(5)
+    finally:
+        world.faults.resume(silent)
+    assert await world.active_controller() != silent
+    after = (await world.topic(topic)).partitions
+    assert [(each.leader, each.leader_epoch) for each in after] == [
+        (each.leader, each.leader_epoch) for each in before
+    ]
+    await load.stop()
+
+
 async def test_the_first_to_ask_after_a_kill_is_told_of_the_next_leader(world: Any) -> None:
     """A client that is told of no leader comes back when its own timer says so, up to a second later."""
     topic = await world.create_topic(1)
