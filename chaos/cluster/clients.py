@@ -221,7 +221,7 @@ class LastReader(Reader):
             while any(consumer.positions[each] < ends[each] for each in partitions):
                 self.note_poll(0, await consumer.poll(), committed_only=True)
         for each in partitions:
-            self.note(ReadBack(self.name, self.now, *each, ends[each]))
+            self.note(ReadBack(self.name, self.now, *each, ends[each], committed_only=True))
 
 
 def reads(fetched: list[Fetched]) -> tuple[Read, ...]:
