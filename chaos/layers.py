@@ -96,12 +96,17 @@ def _settle() -> None:
     """A process that runs histories: quiet, and without the collector."""
     logging.getLogger("kraft").setLevel(logging.CRITICAL)
     logging.getLogger("asyncio").setLevel(logging.CRITICAL)
-    sys.unraisablehook = _unheard
+    leave_the_dead_alone()
     gc.disable()
 
 
+def leave_the_dead_alone() -> None:
+    """From now on nobody hears of what goes wrong when that is thrown away which dead processes left."""
+    sys.unraisablehook = _unheard
+
+
 def _unheard(_: object) -> None:
-    """What dead processes left unfinished complains when it is thrown away."""
+    """See `leave_the_dead_alone`."""
 
 
 def _run_chunk(layer: str, mutant: str | None, seeds: range) -> list[Outcome]:

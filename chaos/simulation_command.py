@@ -14,7 +14,7 @@ from rich.console import Console
 
 from chaos.cluster.plan import LENGTH, Plan
 from chaos.cluster.shrinking import shrink
-from chaos.layers import LAYERS, Outcome, find, run_plan_aside, run_seeds
+from chaos.layers import LAYERS, Outcome, find, leave_the_dead_alone, run_plan_aside, run_seeds
 from chaos.simulation import run_plan
 
 LayerName = Annotated[
@@ -60,6 +60,7 @@ def sim(
             "--trace, --shrink, --without and --length are for one history of the cluster"
         )
     if trace:
+        leave_the_dead_alone()
         handler = logging.StreamHandler(sys.stdout)
         handler.setFormatter(_WithProcess())
 

@@ -13,9 +13,6 @@ from chaos.replication_invariants import ViolationError
 from chaos.trace import Trace
 from metadata.image import MetadataImage
 
-EPOCH_AT = 12
-"""Where the leader epoch stands in a batch, four bytes of it."""
-
 
 class Faults:
     """Hurts machines and links at random times, until `mend`. `image` is what the controllers committed."""
@@ -321,8 +318,8 @@ class Faults:
     def _bit_flip(self) -> str | None:
         """Rot on the disk of a broker that is down; no more of them than may lose their power.
 
-        It hits what recovery checks: what was synced and closed long ago is trusted, as in Kafka, and the
-        leader epoch of a batch is not covered by its checksum.
+        It hits what recovery checks: what was synced and closed long ago is trusted, as in Kafka, and a
+        batch's base offset and leader epoch, its bytes 0 to 7 and 12 to 15, have no checksum.
         """
         up = self._brokers()
         if not up or self._must_spare():
@@ -336,7 +333,7 @@ class Faults:
         if not batches:
             return None
         path, position, size = self._rng.choice(batches)
-        byte = self._rng.choice((*range(EPOCH_AT), *range(EPOCH_AT + 4, size)))
+        byte = self._rng.choice((*range(8, 12), *range(16, size)))
         bit = (position + byte) * 8 + self._rng.randrange(8)
         victim.storage.flip_bit(path, bit)
         return f"{victim.node_id} {path} {bit}"
