@@ -3,6 +3,9 @@
 After an unclean stop everything from the segment of the recovery point on is read and verified. The log ends
 before the first batch that is cut off, fails its checksum, or goes back in offset or leader epoch; what
 follows is dropped, and indexes, epochs, producers and aborted transactions are made anew from what was read.
+A log that promises to be synced is written again from the recovery point on: what an earlier process failed to
+sync can be read from the page cache as if all was well, and no later sync would cover it (Rebello et al.,
+ATC'20).
 Source: `org.apache.kafka.storage.internals.log.LogLoader` and `LogSegment.recover`.
 """
 
@@ -33,6 +36,7 @@ from logstore.storage import Storage
 from logstore.swap import finish_swap
 
 _MAX_RELATIVE = 2**31 - 1
+_PIECE = 1 << 20
 
 
 class Recovered(NamedTuple):
@@ -88,11 +92,15 @@ class LogLoader:
         if known is None:
             epochs = self._epochs_from_batches()
         changed = epochs.truncate_end(self._segments[-1].next_offset)
-        if changed or (known or []) != epochs.entries:
+        if changed or (known or []) != epochs.entries or (self._doubts_syncs and not clean):
             write_epochs(self._storage, self._directory, epochs.entries, durable=True)
         self._snapshots.remove_strays(segment.base_offset for segment in self._segments)
         producers.expire(self._now_ms, self._config.producer_id_expiration_ms)
         return LoadedLog(self._segments, epochs, producers, self._recovered, self._unsynced)
+
+    @property
+    def _doubts_syncs(self) -> bool:
+        return self._config.flush_messages == 1
 
     def _tidy(self) -> list[int]:
         """Remove what a stop left behind; returns the base offsets of the segments, ascending."""
@@ -155,6 +163,8 @@ class LogLoader:
             if number > first:
                 self._unsynced.append(self._snapshots.save(segment.base_offset, producers))
             dropped = self._recover_segment(segment, producers, epochs)
+            if self._doubts_syncs:
+                self._write_again(segment, recovery_point)
             if dropped:
                 self._note_loss(segment.next_offset, dropped, recovery_point)
                 self._drop_from(number + 1, segment.next_offset, recovery_point)
@@ -193,6 +203,15 @@ class LogLoader:
         if segment.size < file_size:
             segment.file.truncate(segment.size)
         return file_size - segment.size
+
+    @staticmethod
+    def _write_again(segment: Segment, offset: int) -> None:
+        """From the batch that holds `offset` on, so that the next sync covers it."""
+        position = segment.locate(max(offset, segment.base_offset))
+        while position < segment.size:
+            piece = segment.file.read_at(position, min(_PIECE, segment.size - position))
+            segment.file.write_at(position, piece)
+            position += len(piece)
 
     def _drop_from(self, number: int, end: int, recovery_point: int) -> None:
         for segment in self._segments[number:]:

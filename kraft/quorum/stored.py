@@ -56,6 +56,7 @@ class QuorumStore:
             retention_ms=UNLIMITED,
             retention_bytes=UNLIMITED,
             file_delete_delay_ms=0,
+            flush_messages=1,
         )
         log = Log.open(storage, path, config, now_ms=now_ms, log_start=start)
         store = cls(storage, path, log)

@@ -12,7 +12,7 @@ from kafkawire.records import build_batch, headers
 from logstore.config import LogConfig
 from logstore.log import Log
 from logstore.memory import MemoryStorage
-from logstore.storage import Storage
+from logstore.storage import Storage, StorageError
 
 OpenLog = Callable[..., Log]
 NOW_MS = 1_700_000_000_000
@@ -36,6 +36,13 @@ def offsets(log: Log) -> list[int]:
         found += [header.base_offset for _, header in headers(got.bytes())]
         offset = got.next_offset
     return found
+
+
+def sync(log: Log) -> None:
+    end = log.end_offset
+    for file in log.files_to_sync():
+        file.sync()
+    log.synced_to(end)
 
 
 def index_files(memory: MemoryStorage) -> list[str]:
@@ -86,6 +93,26 @@ def test_every_byte_of_the_last_batch_counts(memory: MemoryStorage) -> None:
             assert offsets(log) == [0]
         log.close(clean=False)
         memory.open(path).write_at(0, before)
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_what_a_failed_sync_left_in_the_page_cache_is_written_again(seed: int) -> None:
+    """The kernel takes such pages for clean: only writing them anew makes a later sync cover them."""
+    memory = MemoryStorage(random.Random(seed))
+    config = LogConfig(flush_messages=1)
+    log = Log.open(memory, DIRECTORY, config, now_ms=NOW_MS)
+    append(log, 3)
+    memory.fail_syncs()
+    with pytest.raises(StorageError):
+        sync(log)
+    memory.kill()
+    log = Log.open(memory, DIRECTORY, config, now_ms=NOW_MS)
+    assert log.end_offset == 3
+    append(log, 2)
+    sync(log)
+    memory.crash()
+    log = Log.open(memory, DIRECTORY, config, now_ms=NOW_MS)
+    assert offsets(log) == [0, 1, 2, 3, 4]
 
 
 def test_what_was_synced_and_is_lost_is_reported(open_log: OpenLog, memory: MemoryStorage) -> None:
