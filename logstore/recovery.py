@@ -3,8 +3,8 @@
 After an unclean stop everything from the segment of the recovery point on is read and verified. The log ends
 before the first batch that is cut off, fails its checksum, or goes back in offset or leader epoch; what
 follows is dropped, and indexes, epochs, producers and aborted transactions are made anew from what was read.
-A log that promises to be synced is written again from the recovery point on: what an earlier process failed to
-sync can be read from the page cache as if all was well, and no later sync would cover it (Rebello et al.,
+A log that promises to be synced is written again from the recovery point on: what an earlier process failed
+to sync can be read from the page cache as if all was well, and no later sync would cover it (Rebello et al.,
 ATC'20).
 Source: `org.apache.kafka.storage.internals.log.LogLoader` and `LogSegment.recover`.
 """
