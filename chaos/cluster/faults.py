@@ -158,9 +158,9 @@ class Faults:
             return None
         victim = self._rng.choice(up)
         if not self._shape.flush:
-            self._mourning = self._may_lose_power(victim)
-            if not self._mourning:
+            if not self._may_lose_power(victim):
                 return None
+            self._mourn()
         return self._end_all([victim], power_lost=True)
 
     def _power_cut_all(self) -> str | None:
@@ -173,6 +173,13 @@ class Faults:
         for machine in victims:
             self._end(machine, power_lost=power_lost)
         return f"{[machine.node_id for machine in victims]}{' power' if power_lost else ''}"
+
+    def _mourn(self) -> None:
+        self._mourning = True
+        for machine in self._machines.values():
+            if not machine.is_controller:
+                machine.storage.capacity = None
+                machine.storage.fail_syncs(0)
 
     def _must_spare(self) -> bool:
         if self._mourning and self._all_registered() and self._all_in_sync():
@@ -300,8 +307,10 @@ class Faults:
         self._lasting(mend)
         return f"{machine.node_id} {stall}"
 
-    def _full_disk(self) -> str:
+    def _full_disk(self) -> str | None:
         machine = self._rng.choice(list(self._machines.values()))
+        if not machine.is_controller and self._must_spare():
+            return None
         machine.storage.capacity = machine.storage.used + self._rng.randrange(1, 4000)
 
         def mend() -> None:
@@ -310,8 +319,10 @@ class Faults:
         self._lasting(mend)
         return str(machine.node_id)
 
-    def _failed_sync(self) -> str:
+    def _failed_sync(self) -> str | None:
         machine = self._rng.choice(list(self._machines.values()))
+        if not machine.is_controller and self._must_spare():
+            return None
         machine.storage.fail_syncs(1)
         return str(machine.node_id)
 
@@ -327,7 +338,7 @@ class Faults:
         victim = self._rng.choice(up)
         if not self._may_lose_power(victim):
             return None
-        self._mourning = True
+        self._mourn()
         self._end_all([victim], power_lost=False)
         batches = victim.newest_batches()
         if not batches:
