@@ -15,13 +15,18 @@ OUTAGE = 1.0
 """Seconds without an answer that count as an outage of a partition."""
 
 
+NOTICED_WITHIN = 2.0
+"""Seconds after a recovery in which what happened before it may still be noticed: brokers may have asked a
+controller that was silent."""
+
+
 def failovers(scene: Scene) -> int:
     """How many faults took somebody's place away: a leader's or the active controller's."""
     return sum(_dethroned(injury, scene) for injury in scene.schedule.injuries)
 
 
 def _dethroned(injury: Injury, scene: Scene) -> bool:
-    end = injury.recovered or time.monotonic()
+    end = time.monotonic() if injury.recovered is None else injury.recovered + NOTICED_WITHIN
     return any(injury.began <= election.at <= end for election in scene.watcher.elections)
 
 

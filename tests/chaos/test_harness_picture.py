@@ -68,9 +68,9 @@ def test_without_a_terminal_it_is_a_line(scene: Scene) -> None:
 
 
 def test_a_fault_during_which_somebody_else_took_over_is_a_failover(scene: Scene) -> None:
-    scene.schedule.injuries[1].recovered = 109.0
+    scene.schedule.injuries[1].recovered = 107.5
     assert failovers(scene) == 1
-    scene.schedule.injuries[1].recovered = 111.0
+    scene.schedule.injuries[1].recovered = 108.5
     assert failovers(scene) == 2
 
 
