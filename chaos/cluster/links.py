@@ -162,4 +162,6 @@ class SimulatedServer:
             self._ending.add(task)
             task.add_done_callback(self._ending.discard)
 
+        for opened in self.handlers.link_opened:
+            opened(link)
         end.receive(received, ended)

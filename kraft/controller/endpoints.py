@@ -37,7 +37,8 @@ class ControllerEndpoints:
     def __init__(self, service: ControllerService, describe_quorum: Callable[[], QuorumDescription]) -> None:
         self._service = service
         self._describe_quorum = describe_quorum
-        self._links: set[Link] = set()
+        self._links: dict[Link, None] = {}
+        """All that are open, oldest first."""
         self._broker_epochs: dict[Link, int] = {}
         service.observe(self._leadership_may_have_changed)
         self._was_active = False
@@ -77,8 +78,8 @@ class ControllerEndpoints:
     # -- brokers' links ---------------------------------------------------------------------------
 
     def _link_opened(self, link: Link) -> None:
-        self._links.add(link)
-        link.on_close(lambda: self._links.discard(link))
+        self._links[link] = None
+        link.on_close(lambda: self._links.pop(link))
 
     def _take_over_links(self) -> None:
         """Links that were made while another controller was active count from now.
@@ -88,7 +89,7 @@ class ControllerEndpoints:
         """
         for link, broker_epoch in tuple(self._broker_epochs.items()):
             self._observe(BrokerConnected(link.peer_id, broker_epoch))
-        for link in self._links - self._broker_epochs.keys():
+        for link in [each for each in self._links if each not in self._broker_epochs]:
             broker = self._service.image.brokers.get(link.peer_id)
             if broker is not None and broker.state is not BrokerState.FENCED:
                 self._associate(link, broker.epoch)
