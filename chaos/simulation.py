@@ -7,8 +7,7 @@ cluster has to come to rest, all is read back, and the history is judged.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple
 from uuid import UUID
@@ -31,9 +30,6 @@ from chaos.history import Committed, Ending, OffsetFetched, Polled, Sent
 from chaos.network import NetworkConditions
 from chaos.replication_invariants import ReplicationInvariants, ViolationError
 from chaos.trace import Trace
-from kafkawire.frames import FrameReader
-from kraft.broker import connection as broker_connection
-from kraft.client import connections as client_connections
 from metadata.image import MetadataImage
 from replication.fetch_messages import Key
 from replication.partition import Partition
@@ -43,7 +39,6 @@ CALM_BOUND = 30.0
 """Seconds, virtual, in which a mended cluster has to come to rest."""
 LOOK_EVERY = 0.25
 OPERATIONS = (Sent, Polled, Committed, OffsetFetched, Ending)
-BUFFER = 16 * 1024
 MAX_TURNS = 2_000_000
 TOPIC = "orders"
 COPIES = "copies"
@@ -165,7 +160,7 @@ class History:
     def run(self) -> Judgement:
         """Raises ViolationError, or whatever is raised where nobody handles it."""
         watch = Watch(self.world.checks, self.invariants, self._came_from_power_cut)
-        with watch.watching(), _small_buffers():
+        with watch.watching():
             for machine in self._machines.values():
                 machine.start()
             self._await("the cluster does not come up", 30.0, self._serves)
@@ -238,20 +233,6 @@ class History:
             if self.world.now >= deadline:
                 raise ViolationError(f"{CALM_BOUND} s after everything was mended: {'; '.join(found)}")
             self._pass(LOOK_EVERY)
-
-
-@contextmanager
-def _small_buffers() -> Iterator[None]:
-    """Connections with buffers that suit what a simulated client sends: to make the usual ones takes longer
-    than to use them."""
-    users = (vars(broker_connection), vars(client_connections))
-    for names in users:
-        names["FrameReader"] = partial(FrameReader, capacity=BUFFER)
-    try:
-        yield
-    finally:
-        for names in users:
-            names["FrameReader"] = FrameReader
 
 
 def run_history(seed: int) -> HistoryResult:
