@@ -7,6 +7,7 @@ import shutil
 import signal
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 from rich.console import Console
@@ -19,6 +20,8 @@ from chaos.harness.options import OptionError, RunOptions
 from chaos.harness.power.mounting import enter_private_mounts
 from chaos.harness.run import Run
 from chaos.harness.verdict import verdict_lines
+from chaos.history import Event
+from chaos.history_file import HistoryWriter
 from chaos.report import require_drawing, write_report
 
 HELD, FAILED, INTERRUPTED = 0, 1, 130
@@ -37,7 +40,10 @@ def run_chaos(options: RunOptions, console: Console) -> int:
         if PowerCut.name in options.nemeses:
             enter_private_mounts()
         status = asyncio.run(_interruptible(run))
-        judgement = judge(run)
+        try:
+            judgement = judge(run)
+        except KeyboardInterrupt:
+            run.failure, status, judgement = "interrupted", INTERRUPTED, check(())
         html, _ = write_report(run_record(run, judgement), options.out)
         for line in [*verdict_lines(run, judgement), f"report: {html}"]:
             console.print(line, highlight=False, markup=False, soft_wrap=True)
@@ -45,7 +51,7 @@ def run_chaos(options: RunOptions, console: Console) -> int:
             return status
         held = run.failure is None and judgement.held and not run.differing and not run.tracebacks
         if not held:
-            _keep_evidence(run, options.out / "evidence")
+            keep_evidence(run, options.out / "evidence")
         return HELD if held else FAILED
     finally:
         if not options.keep:
@@ -73,15 +79,30 @@ async def _interruptible(run: Run) -> int:
     return status
 
 
+def history(run: Run) -> Iterator[Event]:
+    """What the journals say, as events."""
+    return events(run.journals, time.monotonic() if run.scene is None else run.scene.began)
+
+
 def judge(run: Run) -> Judgement:
-    """Judge what the journals say; of a run that was cut short, as much as there is."""
-    start = time.monotonic() if run.scene is None else run.scene.began
-    return check(events(run.journals, start))
+    """Judge the history; of a run that was cut short, as much as there is. SIGTERM is KeyboardInterrupt."""
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        return check(history(run))
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
-def _keep_evidence(run: Run, directory: Path) -> None:
-    """Logs and journals of a run that went wrong stay, beside the report."""
+def keep_evidence(run: Run, directory: Path) -> None:
+    """Logs, journals and history of a run that went wrong stay, beside the report."""
     directory.mkdir(exist_ok=True)
+    with HistoryWriter(directory / "history.jsonl") as writer:
+        for event in history(run):
+            writer.append(event)
     for pattern in ("nodes/*.log", "clients/*.log", "clients/*.journal", "proxy.log"):
         for path in run.directory.glob(pattern):
             shutil.copy(path, directory / path.name)

@@ -15,8 +15,10 @@ from chaos.harness.observations import Observations
 from chaos.harness.picture import Scene, picture, status_line
 from chaos.harness.run import Run
 from chaos.harness.schedule import Injury, Schedule
+from chaos.harness.trial import judge, keep_evidence
 from chaos.harness.verdict import failovers, verdict_lines
 from chaos.harness.watcher import CONTROLLER, Election, Watcher
+from chaos.history_file import read_history
 from kraft.client.cluster import Cluster, Partition
 
 
@@ -92,3 +94,23 @@ def test_the_figures_end_with_the_command_and_the_verdict(scene: Scene, tmp_path
     *lines, word = verdict_lines(run, check([]))
     assert word == "THE CLUSTER DID NOT KEEP ITS WORD"
     assert run.differing[0] in lines
+
+
+def test_what_shows_that_it_did_not_hold_is_kept(tmp_path: Path) -> None:
+    clients, nodes = tmp_path / "data" / "clients", tmp_path / "data" / "nodes"
+    clients.mkdir(parents=True)
+    nodes.mkdir()
+    (nodes / "broker-1.log").write_text("all is well")
+    journal = clients / "producer-kraft.journal"
+    journal.write_text("S 1.0 t 0 1 0 1 -1 -1\nD 2.0 a 0 1 0\n")
+    (clients / "read-back.journal").write_text("R 3.0 t 0 1\n")
+    text = RunText("3+3", "kill", "1m", "8s", "7", "produce", None)
+    run = Run(parse_options(text, None, tmp_path / "out", keep=False), tmp_path / "data", Console())
+    run.journals = [journal, clients / "read-back.journal"]
+    judgement = judge(run)
+    assert [kind.value for kind in judgement.counts] == ["lost write"]
+    assert [*verdict_lines(run, judgement)][-1] == "THE CLUSTER DID NOT KEEP ITS WORD"
+    keep_evidence(run, tmp_path / "evidence")
+    kept = {path.name for path in (tmp_path / "evidence").iterdir()}
+    assert kept == {"broker-1.log", "producer-kraft.journal", "read-back.journal", "history.jsonl"}
+    assert check(read_history(tmp_path / "evidence" / "history.jsonl")).counts == judgement.counts
