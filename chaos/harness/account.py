@@ -15,6 +15,8 @@ from chaos.harness.verdict import OUTAGE, failovers, percentiles
 from chaos.harness.watcher import CONTROLLER
 from chaos.report import Election, FaultSpan, Latency, Rates, RunRecord, Unavailability
 
+SEVERAL = "several"
+
 
 def run_record(run: Run, judgement: Judgement) -> RunRecord:
     """All of a run, also of one that was cut short."""
@@ -64,11 +66,11 @@ def version() -> str:
 
 
 def _faults(scene: Scene, names: dict[int, str]) -> Iterator[FaultSpan]:
-    """A span for each node that was hit."""
+    """A span for each, in the lane of the node that was hit, or in one for all that hit several."""
     for injury in scene.schedule.injuries:
         end = None if injury.healed is None else injury.healed - scene.began
-        for target in [names[node_id] for node_id in injury.hit] or [""]:
-            yield FaultSpan(injury.name, target, injury.began - scene.began, end, injury.target)
+        target = names[injury.hit[0]] if len(injury.hit) == 1 else SEVERAL
+        yield FaultSpan(injury.name, target, injury.began - scene.began, end, injury.target)
 
 
 def _rates(scene: Scene) -> Iterator[Rates]:

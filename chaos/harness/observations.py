@@ -8,12 +8,16 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from chaos.harness.journal import Line, SentRun, parse_line
+from chaos.harness.journal import NONE, Line, SentRun, parse_line
 from chaos.history import Outcome
 from chaos.waits import WaitMeter
 
 MAX_TAIL_BYTES = 4 * 1024 * 1024
 """Read from one journal at a time, at most."""
+
+
+READ_BACK = "read-back"
+"""The client that reads everything in the end: what it reads is no part of what flows."""
 
 
 @dataclass(slots=True)
@@ -62,7 +66,10 @@ class _SentRuns:
 
 
 class Observations:
-    """Told of every line of every journal, in each journal's order. Pure; times are those of the lines."""
+    """Told of every line of every journal, in each journal's order. Pure; times are those of the lines.
+
+    Waits are those of producers alone: what becomes of a transaction's records is decided when it ends.
+    """
 
     def __init__(self) -> None:
         self.clients: dict[str, ClientCounts] = defaultdict(ClientCounts)
@@ -88,13 +95,15 @@ class Observations:
                 run = line.sent()
                 counts.sent += run.length
                 self._sent[client].add(line.at, run)
-                self.waits.sent(f"{run.topic}-{run.partition}", line.at, run.length)
+                if run.transaction == NONE:
+                    self.waits.sent(f"{run.topic}-{run.partition}", line.at, run.length)
             case "D":
                 self._settled(client, counts, line)
             case "P":
                 count = sum(run.length for run in line.reads())
                 counts.read += count
-                self.seconds[int(line.at)].read += count
+                if client != READ_BACK:
+                    self.seconds[int(line.at)].read += count
             case "E":
                 counts.committed += line.fields[1] == "1"
                 counts.aborted += line.fields[1] == "0"
@@ -107,7 +116,8 @@ class Observations:
         settled = line.settled()
         second = self.seconds[int(line.at)]
         for sent_at, run, count in self._sent[client].parts(settled.first, settled.length):
-            self.waits.acknowledged(f"{run.topic}-{run.partition}", count, line.at)
+            if run.transaction == NONE:
+                self.waits.acknowledged(f"{run.topic}-{run.partition}", count, line.at)
             if settled.outcome is Outcome.ACKNOWLEDGED:
                 second.latencies.append((line.at - sent_at, count))
         if settled.outcome is Outcome.ACKNOWLEDGED:

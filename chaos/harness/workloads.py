@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from chaos.harness.crew import RECORDS_PER_CLIENT
+from chaos.harness.observations import READ_BACK
 from chaos.harness.options import RunOptions, Workload
 from chaos.harness.tasks import Library, Role, Task
 
@@ -116,6 +117,5 @@ class _Casting:
 
 def read_back_task(plan: Cast, bootstrap: str, directory: Path) -> Task:
     """Who reads everything in the end."""
-    name = "read-back"
-    journal = str(directory / f"{name}.journal")
-    return Task(name, Library.KRAFT, Role.READ_BACK, bootstrap, journal, plan.topics)
+    journal = str(directory / f"{READ_BACK}.journal")
+    return Task(READ_BACK, Library.KRAFT, Role.READ_BACK, bootstrap, journal, plan.topics)
