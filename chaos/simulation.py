@@ -14,11 +14,11 @@ from uuid import UUID
 
 from chaos.anomalies import Judgement, check
 from chaos.cluster.administrators import Administrator, Founder
-from chaos.cluster.clients import Client, LastReader, Notebook, Reader, Surroundings, Writer
+from chaos.cluster.clients import Auditor, Client, LastReader, Notebook, Reader, Surroundings, Writer
 from chaos.cluster.climate import draw_climate, draw_shape
 from chaos.cluster.convergence import problems
 from chaos.cluster.faults import Faults
-from chaos.cluster.group_clients import Copier, Member
+from chaos.cluster.group_clients import Copier, Inquirer, Member
 from chaos.cluster.loops import World
 from chaos.cluster.metadata_truth import MetadataTruth
 from chaos.cluster.nodes import Machine, NodeProcess, Site
@@ -173,9 +173,10 @@ class History:
                 client.stop()
             self._await("a client does not finish", 60.0, lambda: all(each.done for each in self._clients))
             self._converge()
-            last = LastReader(self._surroundings, 99)
-            last.start()
-            self._await("not everything can be read", 30.0, lambda: last.done)
+            last = [kind(self._surroundings, number) for number, kind in self._last()]
+            for client in last:
+                client.start()
+            self._await("not everything can be read", 30.0, lambda: all(each.done for each in last))
         return check(self.notebook.events)
 
     def _serves(self) -> bool:
@@ -201,16 +202,21 @@ class History:
         founder.start()
         self._await("the topic is not created", 30.0, lambda: founder.done)
 
+    def _last(self) -> list[tuple[int, type[Client]]]:
+        groups = self._shape.members or self._shape.copiers
+        return [(99, LastReader), (100, Inquirer)] if groups else [(99, LastReader)]
+
     def _start_clients(self) -> None:
         shape = self._shape
         kinds: list[type[Client]] = [Writer] * shape.producers + [Reader] * shape.readers
-        kinds += [Member] * shape.members + [Copier] * shape.copiers
+        kinds += [Member] * shape.members + [Copier] * shape.copiers + [Auditor] * min(1, shape.copiers)
         clients: list[Client] = [kind(self._surroundings, number) for number, kind in enumerate(kinds)]
         administrator = Administrator(self._surroundings, len(clients))
         administrator.every = {
             kind: mean for kind, mean in self._climate.every.items() if self.plan.has(kind)
         }
         self._clients = [each for each in (*clients, administrator) if self.plan.has(each.name)]
+        self._faults.clients = [each.loop for each in self._clients]
         for client in self._clients:
             client.start()
 

@@ -34,6 +34,11 @@ from kraft.client.producer import IdempotentProducer
 
 FIRST_CLIENT = 1001
 KEYS = 4
+BATCH_SIZES = (256 * 1024, 400)
+"""Bytes: the usual size, and one at which a burst is several batches on their way at a time."""
+SEEKS = 0.02
+"""How often a reader goes back after a poll, by up to FARTHEST records."""
+FARTHEST = 200
 
 
 @dataclass(slots=True)
@@ -147,8 +152,9 @@ class Writer(Client):
 
     async def work(self, cluster: Cluster) -> None:
         while not self.stopping.is_set():
+            options = ProducerOptions(batch_size=self.rng.choice(BATCH_SIZES))
             producer = IdempotentProducer(
-                cluster, ProducerOptions(), on_acknowledged=self._acknowledged, clock_ms=self.now_ms
+                cluster, options, on_acknowledged=self._acknowledged, clock_ms=self.now_ms
             )
             try:
                 async with producer:
@@ -183,27 +189,54 @@ class Writer(Client):
 
 
 class Reader(Client):
-    """Reads every partition from its start."""
+    """Reads every partition from its start, and goes back now and then."""
+
+    committed_only = False
+
+    def __init__(self, surroundings: Surroundings, number: int) -> None:
+        super().__init__(surroundings, number)
+        self.topic = surroundings.topic
+        self._assignment = -1
 
     async def work(self, cluster: Cluster) -> None:
-        topic = self.surroundings.topic
-        partitions = [TopicPartition(topic, index) for index in range(self.surroundings.partitions)]
-        self.note(
-            Assigned(self.name, self.now, 0, tuple((each.topic, each.partition) for each in partitions))
-        )
-        async with Consumer(cluster) as consumer:
-            consumer.assign(dict.fromkeys(partitions, 0))
+        partitions = [TopicPartition(self.topic, index) for index in range(self.surroundings.partitions)]
+        async with Consumer(cluster, ConsumerOptions(committed_only=self.committed_only)) as consumer:
+            self.assign(consumer, dict.fromkeys(partitions, 0))
             while not self.stopping.is_set():
-                self.note_poll(0, await consumer.poll())
+                fetched = await consumer.poll()
+                self.note_poll(fetched)
+                if fetched and self.rng.random() < SEEKS:
+                    back = self.rng.randrange(FARTHEST)
+                    positions = consumer.positions
+                    self.assign(consumer, {each: max(0, positions[each] - back) for each in partitions})
 
-    def note_poll(self, assignment: int, fetched: list[Fetched], *, committed_only: bool = False) -> None:
+    def assign(self, consumer: Consumer, positions: dict[TopicPartition, int]) -> None:
+        """Read from there on, and write it down."""
+        self._assignment += 1
+        named = tuple((each.topic, each.partition) for each in positions)
+        self.note(Assigned(self.name, self.now, self._assignment, named))
+        consumer.assign(positions)
+
+    def note_poll(self, fetched: list[Fetched]) -> None:
         """Write down what a poll returned, unless that was nothing."""
         if fetched:
-            self.note(Polled(self.name, self.now, assignment, reads(fetched), committed_only=committed_only))
+            self.note(Polled(self.name, self.now, self._assignment, reads(fetched), self.committed_only))
+
+
+class Auditor(Reader):
+    """Reads what is committed of the copies, while they are made."""
+
+    committed_only = True
+
+    def __init__(self, surroundings: Surroundings, number: int) -> None:
+        super().__init__(surroundings, number)
+        self.topic = surroundings.copies
 
 
 class LastReader(Reader):
     """Reads all that there is, and is committed, when everything is over."""
+
+    committed_only = True
 
     async def work(self, cluster: Cluster) -> None:
         around = self.surroundings
@@ -212,14 +245,11 @@ class LastReader(Reader):
             for topic in (around.topic, around.copies)
             for index in range(around.partitions)
         ]
-        self.note(
-            Assigned(self.name, self.now, 0, tuple((each.topic, each.partition) for each in partitions))
-        )
         async with Consumer(cluster, ConsumerOptions(committed_only=True)) as consumer:
             ends = await consumer.offsets(partitions, LATEST)
-            consumer.assign(dict.fromkeys(partitions, 0))
+            self.assign(consumer, dict.fromkeys(partitions, 0))
             while any(consumer.positions[each] < ends[each] for each in partitions):
-                self.note_poll(0, await consumer.poll(), committed_only=True)
+                self.note_poll(await consumer.poll())
         for each in partitions:
             self.note(ReadBack(self.name, self.now, *each, ends[each], committed_only=True))
 

@@ -32,6 +32,7 @@ FAULTS: Mapping[str, tuple[float, float, float]] = {
     "configure": (2.0, 8.0, 0.6),
     "elect": (2.0, 8.0, 0.6),
     "reassign": (3.0, 10.0, 0.6),
+    "pause-client": (1.0, 6.0, 0.5),
 }
 """Of each kind: seconds between two, on average, from … to …, and in which part of the histories it is
 missing."""
@@ -55,6 +56,8 @@ class Shape:
     readers: int
     members: int
     copiers: int
+    index_interval: int
+    """Bytes of log between two entries of its indexes."""
 
     def settings(self) -> dict[str, str]:
         """The nodes' configuration."""
@@ -68,6 +71,7 @@ class Shape:
             "min.insync.replicas": str(self.min_isr),
             "default.replication.factor": "3",
             "log.cleaner.enable": "false",
+            "log.index.interval.bytes": str(self.index_interval),
             "replica.lag.time.max.ms": str(round(self.lag * 1000)),
             "replica.fetch.wait.max.ms": "1000",
             "transaction.abort.timed.out.transaction.cleanup.interval.ms": "1000",
@@ -116,6 +120,7 @@ def draw_shape(rng: random.Random) -> Shape:
         readers=rng.choice((0, 1)),
         members=rng.choice((0, 2, 2, 3)),
         copiers=rng.choice((0, 0, 1, 2)),
+        index_interval=rng.choice((300, 4096)),
     )
 
 

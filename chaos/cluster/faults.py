@@ -6,12 +6,16 @@ import random
 from collections.abc import Callable, Sequence
 
 from chaos.cluster.climate import Climate, Shape
+from chaos.cluster.loops import ProcessLoop
 from chaos.cluster.nodes import Machine, NodeProcess, is_the_worlds
 from chaos.cluster.plan import Plan
 from chaos.cluster.streams import Streams
 from chaos.replication_invariants import ViolationError
 from chaos.trace import Trace
 from metadata.image import MetadataImage
+
+CLIENT_PAUSES = (0.5, 3.0, 4.0, 8.0)
+"""Seconds: less and more than members' sessions and transactions last."""
 
 
 class Faults:
@@ -41,6 +45,8 @@ class Faults:
         self._mended = False
         self._mourning = False
         """A power cut took all that min.insync.replicas - 1 may take: no broker dies until all is whole."""
+        self.clients: Sequence[ProcessLoop] = ()
+        """The processes of clients that may be paused."""
         self.lossy: set[object] = set()
         """The incarnations of brokers that may lack what they had."""
         self._actions: dict[str, Callable[[], str | None]] = {
@@ -61,6 +67,7 @@ class Faults:
             "failed-sync": self._failed_sync,
             "bit-flip": self._bit_flip,
             "clock-step": self._clock_step,
+            "pause-client": self._pause_client,
         }
 
     # -- when -------------------------------------------------------------------------------------
@@ -102,6 +109,8 @@ class Faults:
         self._mended = True
         self._streams.mend_all()
         self._streams.conditions.latency = (0.0002, self._shape.latency)
+        for client in self.clients:
+            client.resume()
         for machine in self._machines.values():
             machine.storage.capacity = None
             machine.storage.fail_syncs(0)
@@ -221,6 +230,16 @@ class Faults:
         process.loop.pause()
         self._lasting(process.loop.resume)
         return str(machine.node_id)
+
+    def _pause_client(self) -> str | None:
+        """What it does afterwards may be what others have taken over meanwhile."""
+        if not self.clients:
+            return None
+        client = self._rng.choice(self.clients)
+        seconds = self._rng.choice(CLIENT_PAUSES)
+        client.pause()
+        self._streams.world.call_at(self._streams.world.now + seconds, client.resume)
+        return f"{client.name} {seconds}"
 
     def _leave(self) -> str | None:
         """A rolling restart's step: SIGTERM, and a new process."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from chaos.cluster.clients import Client, Surroundings, reads
 from chaos.history import (
@@ -34,6 +34,8 @@ COPIERS = "copiers"
 LEAVES = 0.02
 """How often a member gives up its place after a poll, with or without a word."""
 ABORTS = 0.1
+RIVALRIES = 0.4
+"""In how many histories all copiers go by one transactional id: each fences the one before."""
 
 
 class GroupClient(Client):
@@ -65,6 +67,8 @@ class GroupClient(Client):
             )
             try:
                 await self.belong(cluster, consumer)
+            except FatalTransactionError:
+                await self.pause(1.5)
             except KafkaError:
                 await self.pause(0.2)
             finally:
@@ -90,28 +94,28 @@ class GroupClient(Client):
             self.note(Polled(self.name, self.now, self.assignment, records, self.committed_only, transaction))
         return records
 
-    async def ask_for_offsets(self, consumer: GroupConsumer) -> dict[TopicPartition, int]:
-        """What the group has committed of what is assigned, written down."""
+    async def ask_for_offsets(self, consumer: GroupConsumer, partitions: Sequence[TopicPartition]) -> None:
+        """What the group has committed, written down."""
         began = self.now
-        partitions = consumer.assignment
         found = await consumer.committed(partitions)
         for each in partitions:
             offset = found[each].offset if each in found else None
-            self.note(OffsetFetched(self.name, self.now, self.group, *each, offset, began))
-        return {each: position.offset for each, position in found.items()}
+            self.note(OffsetFetched(self.name, self.now, consumer.options.group_id, *each, offset, began))
 
 
 class Member(GroupClient):
     """Reads with others, and commits how far it came."""
 
     async def belong(self, cluster: Cluster, consumer: GroupConsumer) -> None:  # noqa: ARG002
+        asked = self.assignment
         while self.goes_on():
             await self.pause(0.2)
             self.note_poll(await consumer.poll(0.5, max_records=self.rng.choice((5, 100))))
             if self.rng.random() < 0.3:
                 await self._commit(consumer)
-            if self.rng.random() < 0.05:
-                await self.ask_for_offsets(consumer)
+            if self.assignment != asked or self.rng.random() < 0.05:
+                asked = self.assignment
+                await self.ask_for_offsets(consumer, consumer.assignment)
 
     async def _commit(self, consumer: GroupConsumer) -> None:
         offsets, began = consumer.positions, self.now
@@ -138,11 +142,13 @@ class Copier(GroupClient):
     def __init__(self, surroundings: Surroundings, number: int) -> None:
         super().__init__(surroundings, number)
         self._unsettled: dict[int, deque[int]] = {index: deque() for index in range(surroundings.partitions)}
+        rivals = surroundings.chance(COPIERS).random() < RIVALRIES
+        self._transactional_id = COPIERS if rivals else self.name
 
     async def belong(self, cluster: Cluster, consumer: GroupConsumer) -> None:
         producer = TransactionalProducer(
             cluster,
-            self.name,
+            self._transactional_id,
             ProducerOptions(),
             TransactionOptions(timeout=5.0, step_timeout=8.0),
             on_acknowledged=self._acknowledged,
@@ -220,3 +226,15 @@ class Copier(GroupClient):
         for unsettled in self._unsettled.values():
             while unsettled:
                 self.note(Settled(self.name, self.now, unsettled.popleft(), Outcome.UNKNOWN))
+
+
+class Inquirer(GroupClient):
+    """Asks how far the groups have come when everything is over."""
+
+    async def work(self, cluster: Cluster) -> None:
+        around = self.surroundings
+        partitions = [TopicPartition(around.topic, index) for index in range(around.partitions)]
+        for group in (READERS, COPIERS):
+            consumer = GroupConsumer(cluster, [around.topic], GroupOptions(group, commit_timeout=20.0))
+            await self.ask_for_offsets(consumer, partitions)
+            await consumer.close(leave=False)
