@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from chaos.planting import Mutant
+from chaos.replication_mutants import ignore_divergence
 from kafkawire.batch_header import BatchHeader
 from kafkawire.errors import ErrorCode, KafkaError
 from kraft.broker import durability
+from kraft.controller.service import ControllerService
 from kraft.coordinator.group.classic_group import ClassicGroup, Member
 from kraft.coordinator.host import Host, resolve
+from kraft.coordinator.runtime import CoordinatorRuntime, _Loading
 from kraft.coordinator.transaction.shard import TransactionShard
 from kraft.coordinator.transaction.states import Transaction
 from logstore import recovery
@@ -23,12 +26,15 @@ from logstore.scan import scan_headers
 from logstore.storage import StorageError, Syncable
 from metadata.controller import brokers, isr, partitions
 from replication.client_read import ClientRead
+from replication.isr import CommittedIsr, PendingExpand
+from replication.leader import Leader
 from replication.partition import Partition
 
 _check = ProducerStates.check
 _read = Partition.read
 _trusted_segments = LogLoader._trusted_segments
 _remove_brokers = partitions.remove_brokers
+_propose_share = ControllerService._propose_share
 
 
 def _restore_nobody(*_: object) -> ProducerStates:
@@ -111,6 +117,30 @@ def _anybody_is_eligible(*_: object) -> bool:
     return True
 
 
+def _add_whoever_has_caught_up(self: Leader, broker: int, high_watermark: int, now: float) -> bool:
+    isr, end = self.isr, self.followers[broker].end_offset
+    if not isinstance(isr, CommittedIsr) or broker in isr.members or now < self.retry_isr_at:
+        return False
+    if end < max(high_watermark, self.start_offset):
+        return False
+    self.isr = PendingExpand(isr, broker, self.followers[broker].broker_epoch)
+    return True
+
+
+def _begin_with_nothing(self: CoordinatorRuntime[Any], index: int, partition: Partition) -> None:
+    loading = _Loading(partition, partition.leader_epoch)
+    self._places[index] = loading
+    self._activate(loading, self._make_shard(index, loading.epoch))
+
+
+def _answer_before_commit(
+    self: ControllerService, state: Any, offset: int, share: Sequence[tuple[Any, asyncio.Future[Any]]]
+) -> None:
+    for decision, future in share:
+        resolve(future, decision.reply)
+    _propose_share(self, state, offset, share)
+
+
 MUTANTS: Mapping[str, Mutant] = {
     "producers-forgotten": Mutant(
         "a restart forgets who wrote what: a batch that is sent again is stored again",
@@ -156,6 +186,25 @@ MUTANTS: Mapping[str, Mutant] = {
     ),
     "fenced-replica-in-isr": Mutant(
         "a fenced broker, or an earlier process of it, is taken into the ISR",
-        ((isr, "_eligible", _anybody_is_eligible),),
+        (
+            (isr, "_eligible", _anybody_is_eligible),
+            (Leader, "proposes_to_add", _add_whoever_has_caught_up),
+        ),
+    ),
+    "coordinator-never-loads": Mutant(
+        "a new coordinator answers without having read what the one before it wrote",
+        ((CoordinatorRuntime, "_begin", _begin_with_nothing),),
+    ),
+    "hanging-transaction": Mutant(
+        "a transaction begins in a partition that its coordinator does not know of (KIP-890)",
+        ((ProducerStates, "_check_verified", _note_nothing),),
+    ),
+    "controller-answers-early": Mutant(
+        "a controller answers before what it decided is committed",
+        ((ControllerService, "_propose_share", _answer_before_commit),),
+    ),
+    "diverging-follower-goes-on": Mutant(
+        "a leader does not compare the last fetched epoch (KIP-595), in the whole cluster",
+        ((Partition, "fetched_by", ignore_divergence),),
     ),
 }

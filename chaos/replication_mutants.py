@@ -110,7 +110,7 @@ def _add_at_once(self: Leader, broker: int, high_watermark: int, now: float) -> 
     return True
 
 
-def _ignore_divergence(
+def ignore_divergence(
     self: Partition,
     follower_id: int,
     broker_epoch: int,
@@ -197,7 +197,7 @@ MUTANTS: Mapping[str, Mutant] = {
     ),
     "ignore-diverging-epochs": Mutant(
         "a leader does not compare the last fetched epoch (KIP-595)",
-        ((Partition, "fetched_by", _ignore_divergence),),
+        ((Partition, "fetched_by", ignore_divergence),),
     ),
     "advance-under-min-isr": Mutant(
         "records commit with fewer than min.insync.replicas (KIP-966)",

@@ -7,7 +7,7 @@ import logging
 import sys
 import time
 from dataclasses import replace
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 import typer
 from rich.console import Console
@@ -116,11 +116,49 @@ def _shrink(console: Console, plan: Plan) -> int:
     return 1
 
 
+class Search(NamedTuple):
+    """The search for a planted bug, from seed `first` on through `within` histories, and what came of it."""
+
+    layer: str
+    name: str
+    first: int
+    within: int
+    found: Outcome | None
+    seconds: float
+
+
+TABLE_HEAD = """\
+| planted bug | layer | what it does | found by | in | what the history showed |
+|---|---|---|---|---|---|"""
+SHOWN = 150
+"""Characters of a problem."""
+
+
+def _line(search: Search) -> str:
+    layer, name, first, within, found, seconds = search
+    if found is None:
+        return f"MISSED {layer:<12}{name:<32}in {within} histories, {seconds:.1f} s"
+    number = found.seed - first + 1
+    what = f"found  {layer:<12}{name:<32}seed {found.seed:<6}history {number:<6}{seconds:6.1f} s"
+    return f"{what}\n       {(found.problem or '')[:SHOWN]}"
+
+
+def _table_row(search: Search) -> str:
+    layer, name, first, within, found, seconds = search
+    what, cells = LAYERS[layer].mutants[name].description, ["not found", f"{within} histories", ""]
+    if found is not None:
+        problem = (found.problem or "").replace("|", "\\|")
+        shown = problem if len(problem) <= SHOWN else f"{problem[:SHOWN]}…"
+        cells = [f"seed {found.seed}", f"{found.seed - first + 1} histories, {seconds:.1f} s", f"`{shown}`"]
+    return f"| {' | '.join([f'`{name}`', layer, what, *cells])} |"
+
+
 def mutants(
     only: Annotated[str, typer.Option(help="One bug, or a layer's bugs")] = "",
     within: Annotated[int, typer.Option(min=1, help="Histories to look through for each")] = 10_000,
     first: Annotated[int, typer.Option(help="The first seed")] = 0,
     jobs: Jobs = 1,
+    markdown: Annotated[bool, typer.Option(help="Print a table in Markdown")] = False,
 ) -> None:
     """Plant each known bug and look for a history that betrays it; exit status 1 if one is not found."""
     console = Console(highlight=False, soft_wrap=True, markup=False)
@@ -133,18 +171,16 @@ def mutants(
     if not chosen:
         raise typer.BadParameter(f"{only!r} is neither a planted bug nor a layer", param_hint="--only")
     missed = 0
+    tell = _table_row if markdown else _line
+    if markdown:
+        console.print(TABLE_HEAD)
     for layer, name in chosen:
         began = time.monotonic()
         found = find(layer, name, first, within, jobs)
         seconds = time.monotonic() - began
-        if found is None:
-            missed += 1
-            console.print(f"MISSED {layer:<12}{name:<32}in {within} histories, {seconds:.1f} s")
-        else:
-            number = found.seed - first + 1
-            console.print(
-                f"found  {layer:<12}{name:<32}seed {found.seed:<6}history {number:<6}{seconds:6.1f} s"
-            )
-            console.print(f"       {(found.problem or '')[:150]}")
+        missed += found is None
+        console.print(tell(Search(layer, name, first, within, found, seconds)))
+    if markdown:
+        console.print()
     console.print(f"{len(chosen) - missed} of {len(chosen)} planted bugs found")
     raise typer.Exit(1 if missed else 0)

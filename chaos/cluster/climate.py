@@ -119,7 +119,7 @@ def draw_shape(rng: random.Random) -> Shape:
         producers=rng.choice((2, 2, 3)),
         readers=rng.choice((0, 1)),
         members=rng.choice((0, 2, 2, 3)),
-        copiers=rng.choice((0, 0, 1, 2)),
+        copiers=rng.choice((0, 1, 2)),
         index_interval=rng.choice((300, 4096)),
     )
 

@@ -34,7 +34,9 @@ COPIERS = "copiers"
 LEAVES = 0.02
 """How often a member gives up its place after a poll, with or without a word."""
 ABORTS = 0.1
-RIVALRIES = 0.4
+DAWDLES = 0.2
+"""How often a transaction stays open for a while when everything is sent."""
+RIVALRIES = 0.5
 """In how many histories all copiers go by one transactional id: each fences the one before."""
 
 
@@ -173,6 +175,8 @@ class Copier(GroupClient):
             for each, offset in offsets.items():
                 self.note(Committed(self.name, self.now, self.group, *each, offset, Outcome.UNKNOWN, number))
             await producer.send_offsets(offsets, consumer.group_metadata)
+            if self.rng.random() < DAWDLES:
+                await self.pause(0.5)
             await self._end(producer, number, commit=self.rng.random() >= ABORTS)
         except AbortableTransactionError:
             await self._end(producer, number, commit=False)
