@@ -291,8 +291,10 @@ class Faults:
         )
 
     def _isolate(self) -> str:
+        """From everybody, or from the other nodes alone: then clients still believe it."""
         node = self._rng.choice(list(self._machines))
-        others = [each for each in self._everybody() if each != node]
+        whole = self._rng.random() < 0.5
+        others = [each for each in (self._everybody() if whole else sorted(self._machines)) if each != node]
         return self._cut_for_a_while(
             [direction for each in others for direction in ((node, each), (each, node))]
         )

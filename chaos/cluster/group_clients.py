@@ -115,7 +115,7 @@ class Member(GroupClient):
             self.note_poll(await consumer.poll(0.5, max_records=self.rng.choice((5, 100))))
             if self.rng.random() < 0.3:
                 await self._commit(consumer)
-            if self.assignment != asked or self.rng.random() < 0.05:
+            if self.assignment != asked or self.rng.random() < 0.25:
                 asked = self.assignment
                 await self.ask_for_offsets(consumer, consumer.assignment)
 
