@@ -11,6 +11,7 @@ from chaos.replication_mutants import ignore_divergence
 from kafkawire.batch_header import BatchHeader
 from kafkawire.errors import ErrorCode, KafkaError
 from kraft.broker import durability
+from kraft.broker.transaction_verification import TransactionVerification
 from kraft.controller.service import ControllerService
 from kraft.coordinator.group.classic_group import ClassicGroup, Member
 from kraft.coordinator.host import Host, resolve
@@ -43,6 +44,10 @@ def _restore_nobody(*_: object) -> ProducerStates:
 
 def _note_nothing(*_: object) -> None:
     return None
+
+
+def _ask_nothing(*_: object) -> list[Any]:
+    return []
 
 
 def _accept_gaps(self: ProducerStates, header: BatchHeader) -> RememberedBatch | None:
@@ -197,7 +202,10 @@ MUTANTS: Mapping[str, Mutant] = {
     ),
     "hanging-transaction": Mutant(
         "a transaction begins in a partition that its coordinator does not know of (KIP-890)",
-        ((ProducerStates, "_check_verified", _note_nothing),),
+        (
+            (ProducerStates, "_check_verified", _note_nothing),
+            (TransactionVerification, "questions", _ask_nothing),
+        ),
     ),
     "controller-answers-early": Mutant(
         "a controller answers before what it decided is committed",

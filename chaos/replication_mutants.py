@@ -119,6 +119,7 @@ def ignore_divergence(
     last_epoch: int,
     now: float,
 ) -> EpochEnd | None:
+    """A leader that serves a follower whose log has parted from its own."""
     del last_epoch
     if offset > self.log.end_offset:
         raise KafkaError(ErrorCode.OFFSET_OUT_OF_RANGE)
