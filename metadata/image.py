@@ -252,6 +252,11 @@ class MetadataImage:
             self.brokers[broker_id] for broker_id in sorted(self.brokers) if self.brokers[broker_id].active
         ]
 
+    def brokers_for_clients(self) -> list[BrokerImage]:
+        """Those that clients are told of, by ascending id: the active ones, or while there are none all that are
+        registered. A client that was told of nobody may never ask again (librdkafka 2.16)."""
+        return self.active_brokers() or [self.brokers[broker_id] for broker_id in sorted(self.brokers)]
+
     def is_active(self, broker_id: int) -> bool:
         broker = self.brokers.get(broker_id)
         return broker is not None and broker.state is BrokerState.ACTIVE

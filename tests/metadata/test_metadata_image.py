@@ -79,6 +79,16 @@ def after(image: MetadataImage, *records: Record) -> MetadataImage:
     return image.apply(records, image.next_offset)
 
 
+def test_clients_are_told_of_somebody_even_if_every_broker_is_fenced(base):
+    assert [each.broker_id for each in base.brokers_for_clients()] == [1, 2]
+    fenced = after(
+        base,
+        *(BrokerRegistrationChangeRecord(each, base.brokers[each].epoch, fenced=True) for each in (1, 2)),
+    )
+    assert fenced.active_brokers() == []
+    assert [each.broker_id for each in fenced.brokers_for_clients()] == [1, 2, 3]
+
+
 def test_records_build_an_image(base):
     assert base.offset == len(BASE) - 1
     assert [base.brokers[each].state for each in (1, 2, 3)] == [

@@ -101,7 +101,7 @@ class MetadataHandler:
         else:
             topics = [self._asked(image, asked, errors) for asked in message.topics]
         brokers = []
-        for broker in image.active_brokers():
+        for broker in image.brokers_for_clients():
             endpoint = broker.endpoint(request.connection.listener)
             if endpoint is not None:
                 brokers.append(
