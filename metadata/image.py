@@ -253,8 +253,8 @@ class MetadataImage:
         ]
 
     def brokers_for_clients(self) -> list[BrokerImage]:
-        """Those that clients are told of, by ascending id: the active ones, or while there are none all that are
-        registered. A client that was told of nobody may never ask again (librdkafka 2.16)."""
+        """Those that clients are told of, by ascending id: the active ones, or all that are registered while
+        there are none. A client that was told of nobody may never ask again (librdkafka 2.16)."""
         return self.active_brokers() or [self.brokers[broker_id] for broker_id in sorted(self.brokers)]
 
     def is_active(self, broker_id: int) -> bool:
