@@ -341,11 +341,18 @@ class Faults:
         return str(machine.node_id)
 
     def _failed_sync(self) -> str | None:
+        """Where everything is synced, the power may fail soon after: then it shows what was not."""
         machine = self._rng.choice(list(self._machines.values()))
         if not machine.is_controller and self._must_spare():
             return None
         machine.storage.fail_syncs(1)
+        if self._rng.random() < 0.5:
+            self._in(1.0, self._lose_all_power)
         return str(machine.node_id)
+
+    def _lose_all_power(self) -> None:
+        if not self._mended:
+            self._power_cut_all()
 
     def _bit_flip(self) -> str | None:
         """Rot on the disk of a broker that is down; no more of them than may lose their power.
