@@ -86,10 +86,10 @@ class Shape:
     def quorum() -> dict[str, float]:
         """How the quorum is tuned: slower than on real machines, where a heartbeat costs nothing."""
         return {
-            "election_timeout_min": 0.5,
-            "election_timeout_max": 1.0,
-            "heartbeat_interval": 0.15,
-            "check_quorum_timeout": 0.45,
+            "election_timeout_min": 1.0,
+            "election_timeout_max": 2.0,
+            "heartbeat_interval": 0.3,
+            "check_quorum_timeout": 0.9,
         }
 
 

@@ -7,19 +7,17 @@ apart, answered, timed out and cancelled by `kraft.transport` itself.
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, NamedTuple, cast
+from typing import Any, cast
 
-from aiohttp import WSMsgType
 from yarl import URL
 
 from chaos.cluster.streams import Address, End, Streams
 from kraft.transport.client import Peer, PeerOptions
 from kraft.transport.connection import Connection
 from kraft.transport.conversation import Conversation
-from kraft.transport.errors import PeerUnavailable, ProtocolError
+from kraft.transport.errors import PeerError, PeerUnavailable, ProtocolError
 from kraft.transport.handlers import Handlers
 from kraft.transport.handshake import Identity, Session
 from kraft.transport.limits import DEFAULT_LIMITS
@@ -35,58 +33,51 @@ class Introduction:
     role: str
 
 
-class _Frame(NamedTuple):
-    """What a WebSocket's `receive` returns."""
-
-    type: WSMsgType
-    data: Any
-
-
-_CLOSED = _Frame(WSMsgType.CLOSED, None)
-
-
 class SimulatedSocket:
-    """The part of aiohttp's WebSocket that `kraft.transport.connection` uses; also the session and the
+    """The part of aiohttp's WebSocket that `kraft.transport.connection` sends with; also the session and the
     connector that own it.
     """
 
     def __init__(self, end: End) -> None:
         self._end = end
-        self._frames: deque[_Frame] = deque()
-        self._reader: asyncio.Future[None] | None = None
-        end.receive(self._received, self._lost)
-
-    def _received(self, data: bytes) -> None:
-        self._frames.append(_Frame(WSMsgType.BINARY, data))
-        self._wake()
-
-    def _lost(self) -> None:
-        self._frames.append(_CLOSED)
-        self._wake()
-
-    def _wake(self) -> None:
-        if self._reader is not None and not self._reader.done():
-            self._reader.set_result(None)
 
     async def send_bytes(self, data: bytes) -> None:
         if self._end.closed:
             raise ConnectionResetError("the link is closed")
         self._end.send(data)
 
-    async def receive(self) -> _Frame:
-        while not self._frames:
-            self._reader = asyncio.get_running_loop().create_future()
-            await self._reader
-        return self._frames.popleft()
-
-    def exception(self) -> None:
-        return None
-
     def abort(self) -> None:
         self._end.close()
 
     async def close(self) -> None:
         self._end.close()
+
+
+class SimulatedConnection(Connection):
+    """A `Connection` that is handed each message as it arrives, where a WebSocket's has to be woken."""
+
+    def __init__(self, end: End, url: URL) -> None:
+        socket = cast(Any, SimulatedSocket(end))
+        super().__init__(socket, socket, socket, cast(Any, None), url, DEFAULT_LIMITS)
+        self._end = end
+
+    async def _read(self) -> PeerError:
+        ended: asyncio.Future[PeerError] = asyncio.get_running_loop().create_future()
+
+        def received(data: bytes) -> None:
+            if ended.done():
+                return
+            try:
+                self._received(data)
+            except ProtocolError as error:
+                ended.set_result(error)
+
+        def lost() -> None:
+            if not ended.done():
+                ended.set_result(PeerUnavailable("the link was lost"))
+
+        self._end.receive(received, lost)
+        return await ended
 
 
 class SimulatedPeer(Peer):
@@ -119,9 +110,8 @@ class SimulatedPeer(Peer):
                 )
         except (TimeoutError, OSError) as error:
             raise PeerUnavailable(f"{self._address[0]}: {error or 'no answer'}") from error
-        socket = cast(Any, SimulatedSocket(end))
         url = URL.build(scheme="http", host=self._address[0], port=self._address[1])
-        return Connection(socket, socket, socket, cast(Any, None), url, DEFAULT_LIMITS)
+        return SimulatedConnection(end, url)
 
 
 class SimulatedServer:

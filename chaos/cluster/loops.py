@@ -8,12 +8,12 @@ would have done for later.
 from __future__ import annotations
 
 import asyncio
-import heapq
 from asyncio import events
 from collections import deque
 from collections.abc import Callable
 from contextvars import Context
 from enum import Enum, auto
+from heapq import heappop, heappush
 from typing import Any, cast
 
 from chaos.loop import DeadlockError
@@ -25,23 +25,19 @@ Executor = Callable[[Callable[[], Any], Callable[[Any, BaseException | None], No
 class _NumberedFuture(asyncio.Future[Any]):
     """Sets of them have an order that does not depend on where they lie in memory."""
 
-    def __init__(self, number: int, *, loop: asyncio.AbstractEventLoop) -> None:
-        self._number = number
-        super().__init__(loop=loop)
+    number: int
 
     def __hash__(self) -> int:
-        return self._number
+        return self.number
 
 
 class _NumberedTask(asyncio.Task[Any]):
     """See `_NumberedFuture`."""
 
-    def __init__(self, number: int, coro: Any, **options: Any) -> None:
-        self._number = number
-        super().__init__(coro, **options)
+    number: int
 
     def __hash__(self) -> int:
-        return self._number
+        return self.number
 
 
 class Life(Enum):
@@ -125,7 +121,7 @@ class World:
         self._order += 1
         when = max(when, self.now)
         call = Call(loop, callback, args, context, when)
-        heapq.heappush(self._timers, (when, self._order, call))
+        heappush(self._timers, (when, self._order, call))
         return call
 
     def run(self, until: float, done: Callable[[], bool] | None = None) -> bool:
@@ -166,7 +162,7 @@ class World:
                     return False
                 self.now = timers[0][0]
                 while timers and timers[0][0] <= self.now:
-                    ready.append(heapq.heappop(timers)[2])
+                    ready.append(heappop(timers)[2])
         finally:
             events._set_running_loop(None)
 
@@ -184,6 +180,9 @@ class ProcessLoop:
         self._executor = executor
         self._self = cast(asyncio.AbstractEventLoop, self)
         self._put_off: list[Call] = []
+        self._tasks: list[asyncio.Task[Any]] = []
+        """Those that are not done, and some that are."""
+        self._tasks_limit = 64
         self.remains: list[asyncio.Task[Any]] = []
         """What a killed process left unfinished; it stays as it was, `finally` blocks and all."""
 
@@ -205,7 +204,7 @@ class ProcessLoop:
         """SIGKILL."""
         self.life = Life.DEAD
         self._put_off.clear()
-        self.remains = list(asyncio.all_tasks(self._self))
+        self.remains = self._tasks
         self.world.dead.append(self)
 
     def put_off(self, call: Call) -> None:
@@ -239,14 +238,23 @@ class ProcessLoop:
         return self.world.timer(self, when, callback, args, context)
 
     def create_future(self) -> asyncio.Future[Any]:
-        self.world.things += 1
-        return _NumberedFuture(self.world.things, loop=self._self)
+        world = self.world
+        future = _NumberedFuture(loop=self._self)
+        future.number = world.things = world.things + 1
+        return future
 
     def create_task(
         self, coro: Any, *, name: str | None = None, context: Context | None = None
     ) -> asyncio.Task[Any]:
-        self.world.things += 1
-        return _NumberedTask(self.world.things, coro, loop=self._self, name=name, context=context)
+        task = _NumberedTask.__new__(_NumberedTask)
+        # The number comes first: a task is a member of asyncio's set of all tasks from its beginning.
+        task.number = self.world.things = self.world.things + 1
+        task.__init__(coro, loop=self._self, name=name or "", context=context)  # type: ignore[misc]
+        if len(self._tasks) >= self._tasks_limit:
+            self._tasks = [each for each in self._tasks if not each.done()]
+            self._tasks_limit = 2 * len(self._tasks) + 64
+        self._tasks.append(task)
+        return task
 
     def run_in_executor(self, executor: None, func: Callable[..., Any], *args: Any) -> asyncio.Future[Any]:
         assert executor is None

@@ -55,6 +55,7 @@ def frame_handlers(context: BrokerContext, fetch: FetchHandler) -> Mapping[ApiKe
         ApiKey.FETCH: fetch,
         ApiKey.OFFSET_COMMIT: OffsetCommitHandler(context),
         ApiKey.HEARTBEAT: HeartbeatHandler(context),
+        ApiKey.API_VERSIONS: api_versions,
     }
 
 
@@ -70,7 +71,6 @@ def message_handlers(context: BrokerContext, producer_ids: ProducerIds) -> Mappi
         ApiKey.SYNC_GROUP: SyncGroupHandler(context),
         ApiKey.DESCRIBE_GROUPS: DescribeGroupsHandler(context),
         ApiKey.LIST_GROUPS: ListGroupsHandler(context),
-        ApiKey.API_VERSIONS: api_versions,
         ApiKey.CREATE_TOPICS: CreateTopicsHandler(context),
         ApiKey.DELETE_TOPICS: DeleteTopicsHandler(context),
         ApiKey.INIT_PRODUCER_ID: InitProducerIdHandler(context, producer_ids),
