@@ -269,7 +269,9 @@ class ReplicationInvariants:
             number += 1
             if batch.sequence >= 0 and not partition.topic.startswith("__"):
                 # What a coordinator writes in a producer's name has no sequence.
-                epoch, expected = truth.sequences.get(batch.producer_id, (batch.producer_epoch, 0))
+                # Of whom nothing is known may begin anywhere, in Kafka as here (KIP-360).
+                first = batch.producer_epoch, batch.sequence
+                epoch, expected = truth.sequences.get(batch.producer_id, first)
                 if epoch != batch.producer_epoch:
                     expected = 0
                 if epoch > batch.producer_epoch or batch.sequence != expected:

@@ -20,7 +20,7 @@ CHUNK = 100
 FIRST_SEEDS = {
     "lost-answer-is-a-refusal": 40,
     "no-broker-epoch-check": 85,
-    "acknowledge-before-sync": 95,
+    "acknowledge-before-sync": 260,
     "shrink-before-metadata": 1070,
 }
 """Where to begin to look for a mutant that few histories betray."""

@@ -47,6 +47,7 @@ def whole(cls: type) -> st.SearchStrategy:
 
 for nested in (AlterConfigsResource, AlterPartitionItem, AlterPartitionResult, CreateTopicResult, NewTopic):
     st.register_type_strategy(nested, whole(nested))
+st.register_type_strategy(float, st.floats(allow_nan=False))  # which is not equal to itself
 
 records = st.one_of([whole(cls) for cls in RECORD_TYPES.values()])
 wire_values = st.recursive(
