@@ -78,17 +78,30 @@ class Compaction:
 
 
 class _LastBatches:
-    """The last batch of each producer that is known; or the marker that tells its epoch, where it has written
-    nothing since. Source: `UnifiedLog.lastRecordsOfActiveProducers`."""
+    """The last batch of each producer that is known, and its last one before `end`, behind which everything
+    may yet be taken back; or the marker that tells its epoch, where it has written nothing since. Source:
+    `UnifiedLog.lastRecordsOfActiveProducers`, which does not look at `end`.
+    """
 
-    def __init__(self, content: LogContent) -> None:
+    def __init__(self, content: LogContent, end: int) -> None:
         self._known = {state.producer_id: (state.last_offset, state.epoch) for state in content.producers}
+        self._settled = {
+            state.producer_id: max(
+                (each.last_offset for each in state.batches if each.last_offset < end), default=-1
+            )
+            for state in content.producers
+        }
 
     def holds(self, header: BatchHeader) -> bool:
-        offset, epoch = self._known.get(header.producer_id, (-1, -1))
+        if not header.has_producer or header.producer_id not in self._known:
+            return False
+        offset, epoch = self._known[header.producer_id]
+        settled = self._settled[header.producer_id]
+        if offset >= 0 and settled < 0:
+            return True  # all that is remembered of it may go: any other may be its last
         if header.is_control:
-            return offset < 0 and header.producer_epoch == epoch and header.has_producer
-        return offset >= 0 and header.last_offset == offset
+            return offset < 0 and header.producer_epoch == epoch
+        return header.last_offset in (offset, settled)
 
 
 class _Cleaning:
@@ -159,7 +172,7 @@ class _Cleaning:
 
     def _clean_group(self, group: list[Segment], cleaner: BatchCleaner) -> Steps[None]:
         content = self._content
-        last_ones = _LastBatches(content)
+        last_ones = _LastBatches(content, self._dirt.end)
         with content.cleaned_segment(group[0].base_offset, self._chunk) as cleaned:
             for segment in group:
                 reader = BatchReader(segment, 0, self._chunk)

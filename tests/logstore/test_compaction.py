@@ -130,6 +130,26 @@ def test_nothing_goes_for_the_sake_of_what_is_not_synced(open_log: OpenLog, do_a
     assert offsets(log) == list(range(12))
 
 
+def test_a_producer_is_known_after_what_it_wrote_last_was_taken_back(
+    open_log: OpenLog, do_all: DoAll, memory: MemoryStorage
+) -> None:
+    """Its last batch that is committed stays, although a newer one that is not follows."""
+    log = open_log(config=CONFIG)
+    for sequence in range(2):
+        put(log, (b"k0", b"%d" % sequence), producer_id=7, producer_epoch=0, base_sequence=sequence)
+    fill(log)
+    sync(log)
+    committed = log.end_offset
+    put(log, (b"k1", b"late"), producer_id=7, producer_epoch=0, base_sequence=2)
+    do_all(log.compaction.clean(committed, NOW_MS, memory=MEMORY))
+    log.truncate_to(committed)
+    memory.kill()
+    log = open_log(config=CONFIG)
+    state = log.producers.get(7)
+    assert state is not None
+    assert state.last_sequence == 1
+
+
 def test_an_open_transaction_holds_cleaning_up(open_log: OpenLog, do_all: DoAll) -> None:
     log = open_log(config=CONFIG)
     fill(log, 6)
