@@ -12,8 +12,11 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 from typing import NamedTuple
+from uuid import UUID
 
+from chaos.convergence import problems
 from chaos.loop import EventQueue
+from chaos.mourning import Mourning
 from chaos.replication_broker import Cluster, Machine
 from chaos.replication_clients import ALL, LEADER_ONLY, Consumer, Producer
 from chaos.replication_climate import draw_climate, draw_shape
@@ -26,7 +29,6 @@ from chaos.replication_world import (
     SimulatedSettings,
 )
 from chaos.trace import Trace
-from replication.leader import Leader
 
 CALM_BOUND = 20.0
 """Seconds, virtual, in which a mended cluster has to converge."""
@@ -63,8 +65,7 @@ class History:
         for broker_id in range(1, self._shape.brokers + 1):
             self._cluster.machines[broker_id] = Machine(broker_id, self._cluster)
         controller.on_image = self.invariants.image_changed
-        self._mourning = False
-        """A power cut took all that min.insync.replicas - 1 may take: nobody else dies until all is whole."""
+        self._mourning = Mourning(self._shape.min_isr, lambda: self._cluster.image, self._running)
         self._producers: list[Producer] = []
         self._consumers: list[Consumer] = []
 
@@ -139,45 +140,23 @@ class History:
 
     def _crash(self) -> None:
         up = [machine for machine in self._machines if machine.process is not None]
-        if not up or self._must_spare():
+        if not up or self._mourning.goes_on():
             return
         power = self._rng.random() < self._climate.power
         victims = up if self._rng.random() < self._climate.together else [self._rng.choice(up)]
         if power and not self._shape.flush:
             victims = victims[:1]
-            power = self._mourning = self._may_lose_power(victims[0])
+            power = self._mourning.may_lose_power(victims[0].broker_id)
+            if power:
+                self._mourning.begin()
         for machine in victims:
             machine.crash(power_lost=power)
 
-    def _must_spare(self) -> bool:
-        if self._mourning and self._all_registered() and self._all_in_sync():
-            self._mourning = False
-        return self._mourning
-
-    def _may_lose_power(self, victim: Machine) -> bool:
-        """Whether min.insync.replicas - 1 is one at least, and the victim is not the only one to miss
-        something."""
-        image = self._cluster.controller.image
-        needed = any(
-            victim.broker_id in (*entry.partition.isr, *entry.partition.elr) or not entry.partition.has_leader
-            for entry in image.topics.partitions()
-        )
-        return self._shape.min_isr > 1 and self._all_registered() and (not needed or self._all_in_sync())
-
-    def _all_in_sync(self) -> bool:
-        image = self._cluster.controller.image
-        return all(
-            len(entry.partition.isr) == len(entry.partition.replicas) for entry in image.topics.partitions()
-        )
-
-    def _all_registered(self) -> bool:
-        """Whether a process runs on every machine, and the controller knows that one."""
-        image = self._cluster.controller.image
-        return all(
-            machine.process is not None
-            and image.brokers[machine.broker_id].incarnation == machine.process.incarnation
+    def _running(self) -> dict[int, UUID | None]:
+        return {
+            machine.broker_id: None if machine.process is None else machine.process.incarnation
             for machine in self._machines
-        )
+        }
 
     def _cut(self) -> None:
         a, b = self._rng.sample((CONTROLLER, *self._cluster.machines), 2)
@@ -204,7 +183,7 @@ class History:
 
     def _leave(self) -> None:
         machine = self._rng.choice(self._machines)
-        if machine.process is not None and not self._must_spare():
+        if machine.process is not None and not self._mourning.goes_on():
             patience = self._rng.choice((0.2, 1.0, 3.0))
             machine.process.enter(machine.process.leave, patience)
 
@@ -237,25 +216,8 @@ class History:
 
     def _problems(self) -> list[str]:
         """Why the cluster has not converged."""
-        problems = [
-            f"producer {number} waits" for number, each in enumerate(self._producers) if not each.done
-        ]
-        for entry in self._cluster.controller.image.topics.partitions():
-            name = f"p{entry.number}"
-            key = (entry.topic.topic_id.bytes, entry.number)
-            if len(entry.partition.isr) < len(entry.partition.replicas):
-                problems.append(f"{name} has the ISR {entry.partition.isr} of {entry.partition.replicas}")
-            committed = self.invariants.committed(key)
-            for broker_id in entry.partition.replicas:
-                process = self._cluster.process(broker_id)
-                partition = None if process is None else process.replicas.by_key(key)
-                if partition is None:
-                    problems.append(f"{broker_id} has no replica of {name}")
-                elif not partition.log.end_offset == partition.high_watermark == committed:
-                    problems.append(f"{broker_id} has {partition!r}, {committed} is committed")
-                elif (broker_id == entry.partition.leader) != isinstance(partition.role, Leader):
-                    problems.append(f"{broker_id} is wrong about its role: {partition!r}")
-        return problems
+        waiting = [f"producer {number} waits" for number, each in enumerate(self._producers) if not each.done]
+        return [*waiting, *problems(self._cluster, self.invariants)]
 
 
 def run_history(seed: int, *, printed: bool = False) -> HistoryResult:

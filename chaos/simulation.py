@@ -17,7 +17,6 @@ from chaos.anomalies import Judgement, check
 from chaos.cluster.administrators import Administrator, Founder
 from chaos.cluster.clients import Auditor, Client, LastReader, Notebook, Reader, Surroundings, Writer
 from chaos.cluster.climate import draw_climate, draw_shape
-from chaos.cluster.convergence import problems
 from chaos.cluster.faults import Faults
 from chaos.cluster.group_clients import Copier, Inquirer, Member
 from chaos.cluster.loops import World
@@ -27,6 +26,7 @@ from chaos.cluster.plan import Plan
 from chaos.cluster.shared_images import shared_images
 from chaos.cluster.streams import Streams
 from chaos.cluster.watching import Watch
+from chaos.convergence import problems
 from chaos.disk import DiskConditions
 from chaos.history import Committed, Ending, OffsetFetched, Polled, Sent
 from chaos.network import NetworkConditions
@@ -238,9 +238,17 @@ class History:
             tuple(each.name for each in self._clients),
         )
 
+    def _missing(self) -> list[str]:
+        active = {broker.broker_id for broker in self.image.active_brokers()}
+        return [
+            f"broker {machine.node_id} does not serve"
+            for machine in self._machines.values()
+            if not machine.is_controller and machine.node_id not in active
+        ]
+
     def _converge(self) -> None:
         deadline = self.world.now + CALM_BOUND
-        while found := list(problems(self.image, self._machines, self.invariants)):
+        while found := [*self._missing(), *problems(self, self.invariants)]:
             if self.world.now >= deadline:
                 raise ViolationError(f"{CALM_BOUND} s after everything was mended: {'; '.join(found)}")
             self._pass(LOOK_EVERY)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Sequence
+from uuid import UUID
 
 from chaos.cluster.climate import Climate, Shape
 from chaos.cluster.loops import ProcessLoop
 from chaos.cluster.nodes import Machine, NodeProcess, is_the_worlds
 from chaos.cluster.plan import Plan
 from chaos.cluster.streams import Streams
+from chaos.mourning import Mourning
 from chaos.replication_invariants import ViolationError
 from chaos.trace import Trace
 from metadata.image import MetadataImage
@@ -41,10 +43,8 @@ class Faults:
         self._shape = shape
         self._climate = climate
         self._trace = trace
-        self._image = image
         self._mended = False
-        self._mourning = False
-        """A power cut took all that min.insync.replicas - 1 may take: no broker dies until all is whole."""
+        self._mourning = Mourning(shape.min_isr, image, self._running)
         self.clients: Sequence[ProcessLoop] = ()
         """The processes of clients that may be paused."""
         self.lossy: set[object] = set()
@@ -149,7 +149,7 @@ class Faults:
 
     def _kill(self) -> str | None:
         up = self._brokers()
-        if not up or self._must_spare():
+        if not up or self._mourning.goes_on():
             return None
         victims = up if self._rng.random() < 0.1 else [self._rng.choice(up)]
         return self._end_all(victims, power_lost=False)
@@ -163,11 +163,11 @@ class Faults:
 
     def _power_cut(self) -> str | None:
         up = self._brokers()
-        if not up or self._must_spare():
+        if not up or self._mourning.goes_on():
             return None
         victim = self._rng.choice(up)
         if not self._shape.flush:
-            if not self._may_lose_power(victim):
+            if not self._mourning.may_lose_power(victim.node_id):
                 return None
             self._mourn()
         return self._end_all([victim], power_lost=True)
@@ -184,43 +184,18 @@ class Faults:
         return f"{[machine.node_id for machine in victims]}{' power' if power_lost else ''}"
 
     def _mourn(self) -> None:
-        self._mourning = True
+        self._mourning.begin()
         for machine in self._machines.values():
             if not machine.is_controller:
                 machine.storage.capacity = None
                 machine.storage.fail_syncs(0)
 
-    def _must_spare(self) -> bool:
-        if self._mourning and self._all_registered() and self._all_in_sync():
-            self._mourning = False
-        return self._mourning
-
-    def _may_lose_power(self, victim: Machine) -> bool:
-        """Whether min.insync.replicas - 1 is one at least, and the victim is not the only one to miss
-        something."""
-        image = self._image()
-        needed = any(
-            victim.node_id in (*entry.partition.isr, *entry.partition.elr) or not entry.partition.has_leader
-            for entry in image.topics.partitions()
-        )
-        return self._shape.min_isr > 1 and self._all_registered() and (not needed or self._all_in_sync())
-
-    def _all_in_sync(self) -> bool:
-        return all(
-            len(entry.partition.isr) == len(entry.partition.replicas)
-            for entry in self._image().topics.partitions()
-        )
-
-    def _all_registered(self) -> bool:
-        """Whether a process runs on every broker's machine, and the controllers know that one."""
-        known = self._image().brokers
-        return all(
-            machine.process is not None
-            and machine.node_id in known
-            and known[machine.node_id].incarnation == machine.process.incarnation
+    def _running(self) -> dict[int, UUID | None]:
+        return {
+            machine.node_id: None if machine.process is None else machine.process.incarnation
             for machine in self._machines.values()
             if not machine.is_controller
-        )
+        }
 
     def _pause(self) -> str | None:
         machine = self._rng.choice(list(self._machines.values()))
@@ -245,7 +220,7 @@ class Faults:
         """A rolling restart's step: SIGTERM, and a new process."""
         machine = self._rng.choice(list(self._machines.values()))
         process = machine.process
-        if process is None or self._must_spare():
+        if process is None or self._mourning.goes_on():
             return None
 
         def left() -> None:
@@ -330,7 +305,7 @@ class Faults:
 
     def _full_disk(self) -> str | None:
         machine = self._rng.choice(list(self._machines.values()))
-        if not machine.is_controller and self._must_spare():
+        if not machine.is_controller and self._mourning.goes_on():
             return None
         machine.storage.capacity = machine.storage.used + self._rng.randrange(1, 4000)
 
@@ -343,7 +318,7 @@ class Faults:
     def _failed_sync(self) -> str | None:
         """Where everything is synced, the power may fail soon after: then it shows what was not."""
         machine = self._rng.choice(list(self._machines.values()))
-        if not machine.is_controller and self._must_spare():
+        if not machine.is_controller and self._mourning.goes_on():
             return None
         machine.storage.fail_syncs(1)
         if self._rng.random() < 0.5:
@@ -361,10 +336,10 @@ class Faults:
         batch's base offset and leader epoch, its bytes 0 to 7 and 12 to 15, have no checksum.
         """
         up = self._brokers()
-        if not up or self._must_spare():
+        if not up or self._mourning.goes_on():
             return None
         victim = self._rng.choice(up)
-        if not self._may_lose_power(victim):
+        if not self._mourning.may_lose_power(victim.node_id):
             return None
         self._mourn()
         self._end_all([victim], power_lost=False)

@@ -209,7 +209,7 @@ class GroupModel(RuleBasedStateMachine):
     def nobody_waits_without_an_end(self) -> None:
         group = self.group()
         if group is not None and (group.members or group.pending):
-            assert self.world.shard.classic.next_deadline() < float("inf")
+            assert self.world.shard.classic.rebalancing.timers.earliest < float("inf")
 
     @invariant()
     def another_coordinator_would_know_the_same(self) -> None:

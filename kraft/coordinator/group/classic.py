@@ -92,10 +92,6 @@ class ClassicGroups:
 
     # -- time -------------------------------------------------------------------------------------
 
-    def next_deadline(self) -> float:
-        """See `Shard`."""
-        return self.rebalancing.timers.earliest
-
     def tick(self, now: float, now_ms: int) -> Iterator[Decision[None]]:
         """Sessions and phases whose time is over."""
         for group_id, member_id in self.rebalancing.timers.due(now):

@@ -1,24 +1,16 @@
-"""Whether a mended cluster has come to rest: everybody there, every log the same, nothing under way."""
+"""Whether the replicas of a mended cluster have come to rest: every log the same, nothing under way."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
-from chaos.cluster.nodes import Machine
-from chaos.replication_invariants import ReplicationInvariants
-from metadata.image import MetadataImage
+from chaos.replication_invariants import ClusterView, ReplicationInvariants
 from replication.leader import Leader
 
 
-def problems(
-    image: MetadataImage, machines: Mapping[int, Machine], invariants: ReplicationInvariants
-) -> Iterator[str]:
-    """Why the cluster has not converged; nothing if it has."""
-    active = {broker.broker_id for broker in image.active_brokers()}
-    for machine in machines.values():
-        if not machine.is_controller and machine.node_id not in active:
-            yield f"broker {machine.node_id} does not serve"
-    for entry in image.topics.partitions():
+def problems(view: ClusterView, invariants: ReplicationInvariants) -> Iterator[str]:
+    """Why they have not converged; nothing if they have."""
+    for entry in view.image.topics.partitions():
         name = f"{entry.topic.name}-{entry.number}"
         key = (entry.topic.topic_id.bytes, entry.number)
         if set(entry.partition.isr) != set(entry.partition.replicas):
@@ -27,9 +19,7 @@ def problems(
             yield f"{name} is being moved"
         committed = invariants.committed(key)
         for broker_id in entry.partition.replicas:
-            process = machines[broker_id].process
-            broker = None if process is None else process.broker
-            partition = None if broker is None else broker.replicas.by_key(key)
+            partition = view.replica(broker_id, key)
             if partition is None:
                 yield f"{broker_id} has no replica of {name}"
             elif not partition.log.end_offset == partition.high_watermark == committed:
