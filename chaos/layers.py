@@ -18,7 +18,7 @@ from chaos.planting import Mutant
 from chaos.quorum_mutants import MUTANTS as QUORUM_MUTANTS
 from chaos.replication_mutants import MUTANTS as REPLICATION_MUTANTS
 
-CHUNK = 8
+CHUNK = 32
 """Histories that a process runs before another takes its place: its memory goes with it, so that the
 collector need never look at what so many histories leave behind."""
 

@@ -149,7 +149,9 @@ def _table_row(search: Search) -> str:
     if found is not None:
         problem = (found.problem or "").replace("|", "\\|")
         shown = problem if len(problem) <= SHOWN else f"{problem[:SHOWN]}…"
-        cells = [f"seed {found.seed}", f"{found.seed - first + 1} histories, {seconds:.1f} s", f"`{shown}`"]
+        number = found.seed - first + 1
+        looked_through = f"{number} {'history' if number == 1 else 'histories'}, {seconds:.1f} s"
+        cells = [f"seed {found.seed}", looked_through, f"`{shown}`"]
     return f"| {' | '.join([f'`{name}`', layer, what, *cells])} |"
 
 

@@ -160,7 +160,7 @@ class Writer(Client):
                 async with producer:
                     while not self.stopping.is_set():
                         await self._burst(producer)
-                        await self.pause(0.4)
+                        await self.pause(1.2)
             except KafkaError:
                 self._give_up()
 

@@ -108,7 +108,7 @@ class Climate:
 def draw_shape(rng: random.Random) -> Shape:
     """What the cluster is like."""
     return Shape(
-        controllers=rng.choice((1, 3, 3, 3)),
+        controllers=rng.choice((1, 1, 3, 3)),
         brokers=rng.choice((3, 3, 3, 4)),
         partitions=rng.choice((1, 2, 3)),
         min_isr=rng.choice((1, 2, 2, 2)),
@@ -118,7 +118,7 @@ def draw_shape(rng: random.Random) -> Shape:
         latency=rng.choice((0.001, 0.003, 0.01)),
         producers=rng.choice((2, 2, 3)),
         readers=rng.choice((0, 1)),
-        members=rng.choice((0, 2, 2, 3)),
+        members=rng.choice((0, 0, 2, 3)),
         copiers=rng.choice((0, 1, 2)),
         index_interval=rng.choice((300, 4096)),
     )

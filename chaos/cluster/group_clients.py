@@ -111,7 +111,7 @@ class Member(GroupClient):
     async def belong(self, cluster: Cluster, consumer: GroupConsumer) -> None:  # noqa: ARG002
         asked = self.assignment
         while self.goes_on():
-            await self.pause(0.2)
+            await self.pause(0.5)
             self.note_poll(await consumer.poll(0.5, max_records=self.rng.choice((5, 100))))
             if self.rng.random() < 0.3:
                 await self._commit(consumer)
@@ -159,7 +159,7 @@ class Copier(GroupClient):
         async with producer:
             await producer.init()
             while self.goes_on():
-                await self.pause(0.4)
+                await self.pause(0.8)
                 fetched = await consumer.poll(0.5, max_records=self.rng.choice((10, 200)))
                 if fetched:
                     await self._copy(producer, consumer, fetched)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass, replace
 
-LENGTH = 20.0
-"""Seconds, virtual, of work and faults."""
+LENGTH = 27.0
+"""Seconds, virtual, of work and faults: with coming up before and coming to rest after them some thirty."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,7 +23,13 @@ REGRESSIONS = {
 """Seeds that a fault was found with. A change of the simulation moves them on to other histories; keep them
 none the less, they are histories too."""
 
-FIRST_SEEDS: dict[str, int] = {"failed-sync-ignored": 69, "rot-accepted": 15, "unclean-stop-keeps-isr": 8}
+FIRST_SEEDS: dict[str, int] = {
+    "coordinator-answers-early": 10,
+    "failed-sync-ignored": 160,
+    "rot-accepted": 15,
+    "stale-generation-commits": 110,
+    "unclean-stop-keeps-isr": 135,
+}
 """Where to begin to look for a bug that only few histories betray."""
 
 
