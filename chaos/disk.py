@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from chaos.loop import Randomness, Scheduler
+from chaos.virtual_time import Randomness, Scheduler
 from logstore.memory import MemoryStorage
 from logstore.storage import StorageError
 

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from chaos.loop import Randomness, Scheduler
+from chaos.virtual_time import Randomness, Scheduler
 
 
 @dataclass(slots=True)

@@ -13,9 +13,9 @@ from typing import Any
 import cbor2
 
 from chaos.disk import CuttableStorage, DiskConditions, SimulatedDisk
-from chaos.loop import Scheduler, Timer
 from chaos.network import Network
 from chaos.quorum_invariants import QuorumInvariants
+from chaos.virtual_time import Scheduler, Timer
 from kraft.quorum.config import QuorumConfig
 from kraft.quorum.driver import QuorumDriver
 from kraft.quorum.links import Message

@@ -15,10 +15,10 @@ from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from chaos.disk import DiskConditions
-from chaos.loop import EventQueue
 from chaos.network import Network, NetworkConditions
 from chaos.quorum_invariants import InvariantError, QuorumInvariants
 from chaos.quorum_node import SimulatedNode, World
+from chaos.virtual_time import EventQueue
 from kraft.quorum.config import QuorumConfig
 
 CALM_BOUND = 5.0

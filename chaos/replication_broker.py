@@ -12,11 +12,11 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 from uuid import UUID
 
-from chaos.loop import EventQueue
 from chaos.replication_fetching import FetchServer, FollowerLoops
 from chaos.replication_upkeep import IsrUpdates, Syncs
-from chaos.replication_world import ControllerNode, Links, SimulatedClock, SimulatedSettings
+from chaos.replication_world import ControllerNode, Links, SimulatedSettings
 from chaos.trace import Trace
+from chaos.virtual_time import EventQueue, SimulatedClock
 from kafkawire.errors import ErrorCode, KafkaError
 from kraft.broker.log_directories import LogDirectories
 from logstore.memory import MemoryStorage

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
-from chaos.replication_world import TOPIC, WALL_MS
+from chaos.replication_world import TOPIC
+from chaos.virtual_time import EPOCH_MS
 from kafkawire.batch_builder import build_batch
 from kafkawire.errors import ErrorCode, KafkaError
 from replication.partition import Partition
@@ -56,7 +57,7 @@ def produce(
     now = process.now
     try:
         partition = process.replicas.find(TOPIC, index)
-        appended = partition.append(memoryview(bytearray(batch)), acks, now, WALL_MS)
+        appended = partition.append(memoryview(bytearray(batch)), acks, now, EPOCH_MS)
     except KafkaError as error:
         answer(Produced(error.code, -1))
         return
@@ -107,7 +108,7 @@ class Producer:
         cluster = self._cluster
         idempotent = self._acks == ALL
         batch = build_batch(
-            [(WALL_MS, None, b"%d:%d" % (self._client_id, sequence))],
+            [(EPOCH_MS, None, b"%d:%d" % (self._client_id, sequence))],
             producer_id=self._client_id if idempotent else -1,
             producer_epoch=0 if idempotent else -1,
             base_sequence=sequence if idempotent else -1,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from chaos.loop import Timer
+from chaos.virtual_time import Timer
 from kafkawire.errors import ErrorCode, KafkaError
 from logstore.log import LogSlice
 from logstore.storage import StorageError

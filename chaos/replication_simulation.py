@@ -15,7 +15,6 @@ from typing import NamedTuple
 from uuid import UUID
 
 from chaos.convergence import problems
-from chaos.loop import EventQueue
 from chaos.mourning import Mourning
 from chaos.replication_broker import Cluster, Machine
 from chaos.replication_clients import ALL, LEADER_ONLY, Consumer, Producer
@@ -29,6 +28,7 @@ from chaos.replication_world import (
     SimulatedSettings,
 )
 from chaos.trace import Trace
+from chaos.virtual_time import EventQueue
 
 CALM_BOUND = 20.0
 """Seconds, virtual, in which a mended cluster has to converge."""

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from chaos.loop import EventQueue
+from chaos.virtual_time import EPOCH_MS, EventQueue
 from kafkawire.errors import KafkaError
 from logstore.config import LogConfig
 from metadata.controller.commands import (
@@ -39,7 +39,6 @@ CONTROLLER = 0
 FIRST_CLIENT = 100
 TOPIC = "t"
 SESSION_TIMEOUT = 1.0
-WALL_MS = 1_700_000_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,7 +179,7 @@ class ControllerNode:
     def _decide(self, sender: int, command: Command, answered: Answered) -> None:
         outcome: Reply | KafkaError
         try:
-            outcome = self._controller.ask(command, self._queue.time(), WALL_MS)
+            outcome = self._controller.ask(command, self._queue.time(), EPOCH_MS)
         except KafkaError as error:
             outcome = error
         self._links.send(CONTROLLER, sender, answered, outcome)
@@ -190,7 +189,7 @@ class ControllerNode:
         self._decide(CONTROLLER, command, _nothing)
 
     def tick(self) -> None:
-        self._controller.tick(self._queue.time(), WALL_MS)
+        self._controller.tick(self._queue.time(), EPOCH_MS)
 
     def take_over(self) -> None:
         """Another controller takes over and knows nothing but the image."""
@@ -291,16 +290,3 @@ class SimulatedSettings:
                 sync_before_acknowledging=self.shape.flush,
             )
         return settings
-
-
-class SimulatedClock:
-    """Implements `kraft.clock.Clock` over the events' time."""
-
-    def __init__(self, queue: EventQueue) -> None:
-        self._queue = queue
-
-    def monotonic(self) -> float:
-        return self._queue.time()
-
-    def wall_ms(self) -> int:
-        return WALL_MS + round(self._queue.time() * 1000)

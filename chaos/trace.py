@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zlib
 
-from chaos.loop import Scheduler
+from chaos.virtual_time import Scheduler
 
 
 class Trace:

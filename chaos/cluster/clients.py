@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from chaos.cluster.loops import ProcessLoop, World
-from chaos.cluster.nodes import EPOCH_MS, KAFKA_PORT, host
+from chaos.cluster.nodes import KAFKA_PORT, host
 from chaos.cluster.streams import Streams, StreamTransport
 from chaos.history import (
     Assigned,
@@ -25,6 +25,7 @@ from chaos.history import (
     encode_value,
     record_of,
 )
+from chaos.virtual_time import EPOCH_MS
 from kafkawire.errors import KafkaError
 from kraft.client.cluster import Cluster, ClusterOptions
 from kraft.client.connections import Connection

@@ -16,10 +16,12 @@ from enum import Enum, auto
 from heapq import heappop, heappush
 from typing import Any, cast
 
-from chaos.loop import DeadlockError
-
 Executor = Callable[[Callable[[], Any], Callable[[Any, BaseException | None], None]], None]
 """Does work aside, then tells its result or its failure."""
+
+
+class DeadlockError(Exception):
+    """Everybody waits, and no timer will ever wake anybody."""
 
 
 class _NumberedFuture(asyncio.Future[Any]):

@@ -18,6 +18,7 @@ from chaos.cluster.links import Introduction, SimulatedPeer, SimulatedServer
 from chaos.cluster.loops import ProcessLoop, World
 from chaos.cluster.streams import End, Streams, StreamTransport
 from chaos.disk import CuttableStorage, DiskConditions, PowerCutError, SimulatedDisk
+from chaos.virtual_time import SimulatedClock
 from kafkawire.batch_header import headers
 from kafkawire.errors import KafkaError
 from kraft.broker.broker import Broker, BrokerAddresses, BrokerIdentity
@@ -37,22 +38,6 @@ NODE_PORT = 9093
 KAFKA_PORT = 9092
 LOG_DIR = "data"
 LEAVE_TIMEOUT = 3.0
-EPOCH_MS = 1_750_000_000_000
-"""The wall clock when the virtual one is at zero."""
-
-
-@dataclass(slots=True)
-class SimulatedClock:
-    """`Clock` in virtual time; people set the wall clock wrong by `skew_ms`."""
-
-    world: World
-    skew_ms: int = 0
-
-    def monotonic(self) -> float:
-        return self.world.now
-
-    def wall_ms(self) -> int:
-        return EPOCH_MS + int(self.world.now * 1000) + self.skew_ms
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from chaos.cluster.loops import Life, ProcessLoop, World, current_process
-from chaos.loop import Randomness
 from chaos.network import NetworkConditions
+from chaos.virtual_time import Randomness
 
 Address = tuple[str, int]
 Accept = Callable[["End", Any], None]

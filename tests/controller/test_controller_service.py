@@ -10,10 +10,10 @@ from uuid import UUID
 import pytest
 
 from chaos.disk import DiskConditions
-from chaos.loop import EventQueue
 from chaos.network import Network, NetworkConditions
 from chaos.quorum_invariants import QuorumInvariants
 from chaos.quorum_node import SimulatedNode, World
+from chaos.virtual_time import EventQueue
 from kafkawire.errors import ErrorCode, KafkaError
 from kraft.controller import service as service_module
 from kraft.controller.service import ControllerService

@@ -8,10 +8,10 @@ from collections.abc import Callable, Sequence
 import pytest
 
 from chaos.disk import DiskConditions
-from chaos.loop import EventQueue
 from chaos.network import Network, NetworkConditions
 from chaos.quorum_invariants import QuorumInvariants
 from chaos.quorum_node import SimulatedNode, World
+from chaos.virtual_time import EventQueue
 from kraft.quorum.config import QuorumConfig
 from kraft.quorum.driver import QuorumDriver
 from metadata.log import CommittedBatch, Leadership, Outcome

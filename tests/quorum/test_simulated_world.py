@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import random
 
 import pytest
 
 from chaos.disk import CuttableStorage, DiskConditions, PowerCutError, SimulatedDisk
-from chaos.loop import DeadlockError, EventQueue, SimulatedLoop
 from chaos.network import Network, NetworkConditions
+from chaos.virtual_time import EventQueue
 from logstore.storage import StorageError
 
 
@@ -49,23 +48,6 @@ def test_an_event_in_the_past_happens_now():
     queue.call_at(3, lambda: seen.append(queue.time()))
     drain(queue)
     assert seen == [10.0]
-
-
-def test_a_simulated_loop_jumps_over_what_everybody_waits_for():
-    async def wait_long():
-        await asyncio.wait_for(asyncio.Event().wait(), timeout=3600)
-
-    with asyncio.Runner(loop_factory=lambda: SimulatedLoop(start=5.0)) as runner:
-        loop = runner.get_loop()
-        assert loop.time() == 5.0
-        with pytest.raises(TimeoutError):
-            runner.run(wait_long())
-        assert loop.time() == pytest.approx(3605.0)
-
-
-def test_a_simulated_loop_notices_that_nothing_will_ever_happen():
-    with asyncio.Runner(loop_factory=SimulatedLoop) as runner, pytest.raises(DeadlockError):
-        runner.run(asyncio.Event().wait())
 
 
 class Listener:

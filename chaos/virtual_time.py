@@ -1,11 +1,10 @@
-"""Time that jumps from one event to the next: a queue of events, and an asyncio loop."""
+"""Time that jumps from one event to the next."""
 
 from __future__ import annotations
 
-import asyncio
 import heapq
-import selectors
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 
@@ -16,7 +15,7 @@ class Timer(Protocol):
 
 
 class Scheduler(Protocol):
-    """What simulated networks and disks need of time; `EventQueue` and every asyncio loop are one."""
+    """What simulated networks and disks need of time; `EventQueue` and the cluster's `World` are one."""
 
     def time(self) -> float:
         """Seconds, virtual."""
@@ -30,10 +29,6 @@ class Randomness(Protocol):
     def random(self) -> float: ...
     def uniform(self, a: float, b: float) -> float: ...
     def randrange(self, start: int, stop: int | None = None) -> int: ...
-
-
-class DeadlockError(Exception):
-    """Everybody waits, and no timer will ever wake anybody."""
 
 
 class _QueuedEvent:
@@ -54,6 +49,24 @@ class _QueuedEvent:
 
     def cancel(self) -> None:
         self.callback = None
+
+
+EPOCH_MS = 1_750_000_000_000
+"""The wall clock when the virtual one is at zero."""
+
+
+@dataclass(slots=True)
+class SimulatedClock:
+    """`kraft.clock.Clock` in virtual time; people set the wall clock wrong by `skew_ms`."""
+
+    scheduler: Scheduler
+    skew_ms: int = 0
+
+    def monotonic(self) -> float:
+        return self.scheduler.time()
+
+    def wall_ms(self) -> int:
+        return EPOCH_MS + int(self.scheduler.time() * 1000) + self.skew_ms
 
 
 class EventQueue:
@@ -86,33 +99,3 @@ class EventQueue:
                 return True
         self._now = max(self._now, until)
         return False
-
-
-class _JumpingSelector(selectors.SelectSelector):
-    """Never sleeps; adds up what it would have slept."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.skipped = 0.0
-
-    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
-        ready = super().select(0)
-        if not ready:
-            if timeout is None:
-                raise DeadlockError("every task waits, and no timer is set")
-            self.skipped += max(timeout, 0.0)
-        return ready
-
-
-class SimulatedLoop(asyncio.SelectorEventLoop):
-    """An asyncio loop on virtual time, which starts at `start` seconds. Raises DeadlockError instead of
-    hanging.
-    """
-
-    def __init__(self, start: float = 1000.0) -> None:
-        self._jumping = _JumpingSelector()
-        self._start = start
-        super().__init__(self._jumping)
-
-    def time(self) -> float:
-        return self._start + self._jumping.skipped
