@@ -14,6 +14,7 @@ from rich.console import Console
 
 from chaos.cluster.plan import LENGTH, Plan
 from chaos.cluster.shrinking import shrink
+from chaos.harness.options import OptionError, parse_seed
 from chaos.layers import LAYERS, Outcome, find, leave_the_dead_alone, run_plan_aside, run_seeds
 from chaos.simulation import run_plan
 
@@ -21,6 +22,10 @@ LayerName = Annotated[
     str, typer.Option(help=" | ".join(f"{name}: {layer.what}" for name, layer in LAYERS.items()))
 ]
 Jobs = Annotated[int, typer.Option(min=1, max=256, help="Processes")]
+
+
+MISUSE = 2
+"""The exit status of a command that cannot be understood."""
 
 
 class _WithProcess(logging.Formatter):
@@ -39,7 +44,7 @@ class _WithProcess(logging.Formatter):
 
 
 def sim(
-    seed: Annotated[int, typer.Option(help="The first seed")] = 0,
+    seed: Annotated[str, typer.Option(help="The first seed")] = "0",
     histories: Annotated[int, typer.Option(min=1, help="How many seeds")] = 1,
     jobs: Jobs = 1,
     layer: LayerName = "cluster",
@@ -53,8 +58,9 @@ def sim(
     """Run histories of a simulated cluster; exit status 1 if one of them fails."""
     console = Console(highlight=False, soft_wrap=True, markup=False)
     _check_layer(layer)
-    plan = Plan(seed, frozenset(filter(None, without.split(","))), length)
-    special = trace or shrink_ or plan != Plan(seed)
+    first = _seed(seed, "--seed")
+    plan = Plan(first, frozenset(filter(None, without.split(","))), length)
+    special = trace or shrink_ or plan != Plan(first)
     if special and (layer != "cluster" or histories != 1):
         raise typer.BadParameter(
             "--trace, --shrink, --without and --length are for one history of the cluster"
@@ -71,12 +77,21 @@ def sim(
         raise typer.Exit(_shrink(console, plan))
     if special:
         raise typer.Exit(_tell(console, layer, plan, run_plan_aside(plan)))
-    raise typer.Exit(_run_many(console, layer, seed, histories, jobs))
+    raise typer.Exit(_run_many(console, layer, first, histories, jobs))
 
 
 def _check_layer(layer: str) -> None:
     if layer not in LAYERS:
         raise typer.BadParameter(f"{layer!r} is none of {', '.join(LAYERS)}", param_hint="--layer")
+
+
+def _seed(text: str, option: str) -> int:
+    """The number; what is none is told in a line, which ends the program."""
+    try:
+        return parse_seed(text, option)
+    except OptionError as error:
+        print(f"error: {error}", file=sys.stderr)
+        raise typer.Exit(MISUSE) from None
 
 
 def _run_many(console: Console, layer: str, seed: int, histories: int, jobs: int) -> int:
@@ -158,7 +173,7 @@ def _table_row(search: Search) -> str:
 def mutants(
     only: Annotated[str, typer.Option(help="One bug, or a layer's bugs")] = "",
     within: Annotated[int, typer.Option(min=1, help="Histories to look through for each")] = 10_000,
-    first: Annotated[int, typer.Option(help="The first seed")] = 0,
+    first: Annotated[str, typer.Option(help="The first seed")] = "0",
     jobs: Jobs = 1,
     markdown: Annotated[bool, typer.Option(help="Print a table in Markdown")] = False,
 ) -> None:
@@ -172,16 +187,16 @@ def mutants(
     ]
     if not chosen:
         raise typer.BadParameter(f"{only!r} is neither a planted bug nor a layer", param_hint="--only")
-    missed = 0
+    seed, missed = _seed(first, "--first"), 0
     tell = _table_row if markdown else _line
     if markdown:
         console.print(TABLE_HEAD)
     for layer, name in chosen:
         began = time.monotonic()
-        found = find(layer, name, first, within, jobs)
+        found = find(layer, name, seed, within, jobs)
         seconds = time.monotonic() - began
         missed += found is None
-        console.print(tell(Search(layer, name, first, within, found, seconds)))
+        console.print(tell(Search(layer, name, seed, within, found, seconds)))
     if markdown:
         console.print()
     console.print(f"{len(chosen) - missed} of {len(chosen)} planted bugs found")

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import hashlib
+import os
 import re
 import shutil
 import subprocess
 import sys
+import tempfile
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,13 +25,24 @@ CACHE = ROOT / ".interop"
 _STAMP = ".installed"
 _DEFAULT_SECONDS = 180
 _INSTALL_SECONDS = 1200
+_INSTALL_ATTEMPTS = 2
 _VERSION_ARGUMENT = {"go": "version", "java": "-version", "kcat": "-V"}
 _VERSION = re.compile(r"(?:librdkafka |\bgo|[vV ]|\")(\d+(?:\.\d+)*)")
-_TAIL = 15
+_TAIL = 40
+_LOCK = Path(tempfile.gettempdir()) / f"kraft-interop-{os.geteuid()}.lock"
+_ENVIRONMENT = {
+    "MAVEN_OPTS": "-Xmx512m -Dmaven.wagon.http.retryHandler.count=3 -Dmaven.wagon.rto=60000",
+}
+"""What `install` is given unless the environment says otherwise. Left to itself Maven takes a quarter of the
+memory, gives up when a connection that it kept was dropped, and waits half an hour for a silent one."""
 
 
 class InstallError(Exception):
     """A client's `install` failed; the text has the end of what it printed."""
+
+
+class FetchError(InstallError):
+    """It failed because a registry did not give what it was asked for: no fault of the client's files."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +56,7 @@ class Client:
     needs: Mapping[str, str]
     shared: Sequence[str]
     install: Sequence[Sequence[str]]
+    unfetched: Sequence[str]
     run: Sequence[str]
     seconds: int
 
@@ -65,6 +81,7 @@ def load(folder: Path) -> Client:
         said.pop("needs", {}),
         said.pop("shared", []),
         said.pop("install", []),
+        said.pop("unfetched", []),
         said.pop("run"),
         said.pop("seconds", _DEFAULT_SECONDS),
     )
@@ -97,9 +114,26 @@ def check_needs(client: Client) -> None:
 def prepare(client: Client) -> None:
     """Copy the client's folder to its home and install it there, if either is not as it should be.
 
-    Raises Unavailable, or InstallError.
+    Raises Unavailable, or InstallError, which is a FetchError if a registry is to blame.
     """
     check_needs(client)
+    with _alone() if client.install else contextlib.nullcontext():
+        _prepare(client)
+
+
+@contextlib.contextmanager
+def _alone() -> Iterator[None]:
+    """One installation of this user's at a time: homes are shared by processes, and what registries gave is
+    kept in one place for all checkouts. Maven 3 does not guard its own against a second one."""
+    descriptor = os.open(_LOCK, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _prepare(client: Client) -> None:
     files = _files(client)
     stamp = _digest(client, files)
     home = client.home
@@ -116,22 +150,46 @@ def prepare(client: Client) -> None:
 
 
 def _install(client: Client, command: list[str]) -> None:
+    """Run it, and once more if it fails: registries and the way to them have their moments.
+
+    Raises FetchError if the last attempt says one of the client's `unfetched`, otherwise InstallError.
+    """
+    said = ""
+    for _ in range(_INSTALL_ATTEMPTS):
+        status, said = _attempt(client, command)
+        if status == 0:
+            return
+        said = f"{said}\nstatus {status}"
+    kind = FetchError if any(mark in said for mark in client.unfetched) else InstallError
+    raise kind(_complaint(client, command, f"failed {_INSTALL_ATTEMPTS} times", said))
+
+
+def _attempt(client: Client, command: list[str]) -> tuple[int, str]:
+    """The command's exit status and all that it said. Raises InstallError if it does not end."""
     try:
         done = subprocess.run(
             command,
             cwd=client.home,
+            env={**_ENVIRONMENT, **os.environ},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            text=True,
             timeout=_INSTALL_SECONDS,
             check=False,
         )
     except subprocess.TimeoutExpired as late:
-        raise InstallError(f"{client.title}: {' '.join(command)} took too long") from late
-    if done.returncode != 0:
-        tail = "\n".join(done.stdout.splitlines()[-_TAIL:])
-        raise InstallError(f"{client.title}: {' '.join(command)} failed\n{tail}")
+        said = _text(late.stdout or b"")
+        raise InstallError(_complaint(client, command, "took too long", said)) from late
+    return done.returncode, _text(done.stdout)
+
+
+def _complaint(client: Client, command: list[str], what: str, said: str) -> str:
+    tail = "\n".join(said.splitlines()[-_TAIL:])
+    return f"{client.title}: {' '.join(command)} {what}\n{tail}"
+
+
+def _text(output: bytes) -> str:
+    return output.decode(errors="replace").strip()
 
 
 def _files(client: Client) -> list[tuple[Path, Path]]:

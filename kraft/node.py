@@ -80,8 +80,14 @@ class Node:
     async def run(self) -> None:
         """Run until `stop` is called. Raises NodeFailureError, FormatError, and whatever mistake of ours
         broke it."""
+        self._cluster_id = claim_directories(self._storage, self._config).cluster_id
+        try:
+            await self._run()
+        except (StorageError, KafkaError) as failure:  # of parts that were not running yet, or no more
+            raise _explained(failure) from failure
+
+    async def _run(self) -> None:
         config = self._config
-        self._cluster_id = claim_directories(self._storage, config).cluster_id
         server = NodeServer(
             config.node_id, self._cluster_id, config.cluster.secret.reveal(), on_fatal=self._fail
         )

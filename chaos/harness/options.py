@@ -80,12 +80,12 @@ def parse_duration(text: str, option: str = "--for") -> float:
     return seconds
 
 
-def parse_seed(text: str | None) -> int:
+def parse_seed(text: str | None, option: str = "--seed") -> int:
     """The seed, a new one if none is given; raises OptionError."""
     if text is None:
         return secrets.randbelow(2**32)
     if not re.fullmatch(r"\d{1,18}", text, re.ASCII):
-        raise OptionError(f"--seed {text}: is not a whole number from 0 on")
+        raise OptionError(f"{option} {text}: is not a whole number from 0 on")
     return int(text)
 
 

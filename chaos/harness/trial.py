@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-import signal
 import tempfile
 import time
 from collections.abc import Iterator
@@ -14,6 +13,7 @@ from rich.console import Console
 
 from chaos.anomalies import Judgement, check
 from chaos.harness.account import run_record
+from chaos.harness.interruptions import InterruptedRun, Interruptions
 from chaos.harness.journal import events
 from chaos.harness.nemeses.power import PowerCut
 from chaos.harness.options import OptionError, RunOptions
@@ -34,48 +34,50 @@ def run_chaos(options: RunOptions, console: Console) -> int:
     if options.keep and (options.out / "data").exists():
         raise OptionError(f"--keep: {options.out / 'data'} exists already")
     directory = options.out / "data" if options.keep else Path(tempfile.mkdtemp(prefix="kraft-chaos-"))
-    run = Run(options, directory.absolute(), console)
-    try:
-        directory.mkdir(exist_ok=True)
-        if PowerCut.name in options.nemeses:
-            enter_private_mounts()
-        status = asyncio.run(_interruptible(run))
+    with Interruptions() as interruptions:
         try:
-            judgement = judge(run)
-        except KeyboardInterrupt:
-            run.failure, status, judgement = "interrupted", INTERRUPTED, check(())
-        html, _ = write_report(run_record(run, judgement), options.out)
-        for line in [*verdict_lines(run, judgement), f"report: {html}"]:
-            console.print(line, highlight=False, markup=False, soft_wrap=True)
-        if status:
-            return status
-        held = run.failure is None and judgement.held and not run.differing and not run.tracebacks
-        if not held:
-            keep_evidence(run, options.out / "evidence")
-        return HELD if held else FAILED
-    finally:
-        if not options.keep:
-            shutil.rmtree(directory, ignore_errors=True)
+            return _tried(Run(options, directory.absolute(), console), interruptions)
+        finally:
+            if not options.keep:
+                shutil.rmtree(directory, ignore_errors=True)
 
 
-async def _interruptible(run: Run) -> int:
-    """Execute it; SIGINT and SIGTERM end it, and all is cleaned up: that is INTERRUPTED, otherwise 0."""
+def _tried(run: Run, interruptions: Interruptions) -> int:
+    """Execute it, judge it and write its report, whatever became of it; returns the exit status."""
+    options = run.options
+    run.directory.mkdir(exist_ok=True)
+    if PowerCut.name in options.nemeses:
+        enter_private_mounts()
+    status = asyncio.run(_interruptible(run, interruptions))
+    try:
+        judgement = judge(run, interruptions)
+    except InterruptedRun:
+        run.failure, status, judgement = "interrupted", INTERRUPTED, check(())
+    html, _ = write_report(run_record(run, judgement), options.out)
+    for line in [*verdict_lines(run, judgement), f"report: {html}"]:
+        run.console.print(line, highlight=False, markup=False, soft_wrap=True)
+    if status:
+        return status
+    held = run.failure is None and judgement.held and not run.differing and not run.tracebacks
+    if not held:
+        keep_evidence(run, options.out / "evidence")
+    return HELD if held else FAILED
+
+
+async def _interruptible(run: Run, interruptions: Interruptions) -> int:
+    """Execute it; an interruption ends it, and all is cleaned up: that is INTERRUPTED, otherwise 0."""
     loop = asyncio.get_running_loop()
     task = asyncio.create_task(run.execute())
     status = 0
 
     def interrupt() -> None:
         nonlocal status
-        status = INTERRUPTED
-        task.cancel()
+        if not status:  # once: whoever is impatient must not get in the way of cleaning up
+            status = INTERRUPTED
+            task.cancel()
 
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, interrupt)
-    try:
+    with interruptions.calling(lambda: loop.call_soon_threadsafe(interrupt)):
         await task
-    finally:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            loop.remove_signal_handler(number)
     return status
 
 
@@ -84,17 +86,14 @@ def history(run: Run) -> Iterator[Event]:
     return events(run.journals, time.monotonic() if run.scene is None else run.scene.began)
 
 
-def judge(run: Run) -> Judgement:
-    """Judge the history; of a run that was cut short, as much as there is. SIGTERM is KeyboardInterrupt."""
-
-    def interrupt(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, interrupt)
-    try:
+def judge(run: Run, interruptions: Interruptions) -> Judgement:
+    """Judge the history; of a run that was cut short, as much as there is. Raises InterruptedRun."""
+    with interruptions.calling(_give_up):
         return check(history(run))
-    finally:
-        signal.signal(signal.SIGTERM, before)
+
+
+def _give_up() -> None:
+    raise InterruptedRun
 
 
 def keep_evidence(run: Run, directory: Path) -> None:

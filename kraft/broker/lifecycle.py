@@ -64,20 +64,29 @@ class BrokerLifecycle:
 
         Raises KafkaError for what will not get better by itself (another cluster's id, say).
         """
+        waits_for: ErrorCode | None = None
         while True:
             try:
                 reply = await self._controller.call(registration, self._settings.timeout)
             except KafkaError as error:
-                if error.code is ErrorCode.DUPLICATE_BROKER_REGISTRATION:
-                    self._events.info("broker.waits_for_old_session", reason=error.message)
-                elif error.code is not ErrorCode.REQUEST_TIMED_OUT and not error.code.retriable:
-                    raise
+                if waits_for is not error.code:
+                    waits_for = error.code
+                    self._say_what_it_waits_for(error)
                 await asyncio.sleep(_RETRY_PAUSE)
                 continue
             assert isinstance(reply, RegisterBrokerReply)
             self._controller.broker_epoch = reply.broker_epoch
             self._events.info("broker.registered", epoch=reply.broker_epoch)
             return reply.broker_epoch
+
+    def _say_what_it_waits_for(self, error: KafkaError) -> None:
+        """One line; raises what waiting does not help."""
+        if error.code is ErrorCode.DUPLICATE_BROKER_REGISTRATION:
+            self._events.info("broker.waits_for_old_session", reason=error.message)
+        elif error.code is ErrorCode.REQUEST_TIMED_OUT or error.code.retriable:
+            self._events.warning("broker.waits_for_controller", reason=error.message or error.code.name)
+        else:
+            raise error
 
     def nudge(self) -> None:
         """Send a heartbeat now: there is something to tell, or a new controller to tell it to."""

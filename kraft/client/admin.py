@@ -14,6 +14,8 @@ from kraft.client.cluster import Backoff, Broker, Cluster, Topic, describe_topic
 from kraft.client.connections import CONNECTION_FAILURES
 
 METADATA_TOPIC = "__cluster_metadata"
+ANSWER_GRACE = 1.0
+"""Seconds that a broker's word may take on its way that the time it was given is over."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,8 +168,9 @@ class Admin:
         backoff = Backoff()
         answered: KafkaError | None = None
         while True:
+            patience = max(0.1, deadline - loop.time()) + (ANSWER_GRACE if answered is None else 0.0)
             try:
-                response = await self.cluster.call_any(key, request, max(0.1, deadline - loop.time()))
+                response = await self.cluster.call_any(key, request, patience)
                 check(response)
             except CONNECTION_FAILURES as failure:
                 if loop.time() > deadline:

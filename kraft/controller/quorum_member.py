@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from kraft.clock import Clock
 from kraft.controller.endpoints import ControllerEndpoints
 from kraft.controller.quorum_links import TransportLinks
+from kraft.controller.quorum_watch import QuorumWatch
 from kraft.controller.service import ControllerService
 from kraft.quorum.config import QuorumConfig
 from kraft.quorum.disk import DiskWorker
@@ -66,6 +67,7 @@ class QuorumMember:
         self.driver.on_reschedule = self._reschedule
         self.service.attach(self.driver)
         self.endpoints = ControllerEndpoints(self.service, self.describe_quorum)
+        self._watch = QuorumWatch(place.quorum.node_id, len(place.voters), clock.monotonic())
         self._timer: asyncio.TimerHandle | None = None
         self._fires_at = math.inf
         self._loop = asyncio.get_running_loop()
@@ -119,7 +121,9 @@ class QuorumMember:
 
     def _fired(self) -> None:
         self._cancel_timer()
-        if self.driver.next_deadline <= self._clock.monotonic():
+        now = self._clock.monotonic()
+        self._watch.look(self.driver.leadership.leader_id, self._links.connected(), now)
+        if self.driver.next_deadline <= now:
             self.driver.tick()
         else:
             self._reschedule()

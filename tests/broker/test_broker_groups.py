@@ -256,6 +256,77 @@ def test_a_stale_generation_and_an_unknown_member_commit_nothing(wire: Any, grou
     assert committed(wire, group, topic) == -1
 
 
+def beat(wire: Any, group: str, member_id: str, generation: int, instance: str | None = None) -> int:
+    answer = wire.call(
+        ApiKey.HEARTBEAT,
+        4,
+        group_id=group,
+        generation_id=generation,
+        member_id=member_id,
+        group_instance_id=instance,
+    )
+    return int(answer.error_code)
+
+
+def sync(wire: Any, group: str, member_id: str, generation: int, instance: str | None = None) -> Any:
+    return wire.call(
+        ApiKey.SYNC_GROUP,
+        5,
+        group_id=group,
+        generation_id=generation,
+        member_id=member_id,
+        group_instance_id=instance,
+        protocol_type="consumer",
+        protocol_name="range",
+        assignments=[{"member_id": member_id, "assignment": b"theirs"}],
+    )
+
+
+def test_whoever_is_no_member_or_late_gets_nowhere_and_the_group_goes_on(
+    wire: Any, group: str, topic: str
+) -> None:
+    member_id = settle(wire, group)
+    assert commit(wire, group, topic, 4, generation_id_or_member_epoch=1, member_id=member_id) == 0
+    assert beat(wire, group, "nobody", 1) == ErrorCode.UNKNOWN_MEMBER_ID
+    assert sync(wire, group, "nobody", 1).error_code == ErrorCode.UNKNOWN_MEMBER_ID
+    assert join(wire, group, "nobody").error_code == ErrorCode.UNKNOWN_MEMBER_ID
+    for generation in (0, 2, -1, 2**31 - 1):
+        assert beat(wire, group, member_id, generation) == ErrorCode.ILLEGAL_GENERATION
+        assert sync(wire, group, member_id, generation).error_code == ErrorCode.ILLEGAL_GENERATION
+    (described,) = wire.call(ApiKey.DESCRIBE_GROUPS, 5, groups=[group]).groups
+    assert (described.group_state, [each.member_id for each in described.members]) == ("Stable", [member_id])
+    assert beat(wire, group, member_id, 1) == ErrorCode.NONE
+    assert bytes(sync(wire, group, member_id, 1).assignment) == b"mine"
+    assert committed(wire, group, topic) == 4
+
+
+def test_a_fenced_instance_gets_nowhere_and_its_successor_goes_on(
+    connect: Callable[[], Any], group: str, topic: str
+) -> None:
+    old, new = connect(), connect()
+    first = str(join(old, group, group_instance_id="one").member_id)
+    assert sync(old, group, first, 1, "one").error_code == ErrorCode.NONE
+    back = join(new, group, group_instance_id="one")
+    assert (back.error_code, back.generation_id) == (ErrorCode.NONE, 1)
+    assert back.member_id != first
+    owner = {"generation_id_or_member_epoch": 1, "member_id": back.member_id, "group_instance_id": "one"}
+    assert commit(new, group, topic, 6, **owner) == ErrorCode.NONE
+
+    fenced = ErrorCode.FENCED_INSTANCE_ID
+    assert beat(old, group, first, 1, "one") == fenced
+    assert sync(old, group, first, 1, "one").error_code == fenced
+    assert join(old, group, first, group_instance_id="one").error_code == fenced
+    assert commit(old, group, topic, 5, **{**owner, "member_id": first}) == fenced
+    leaving = [{"member_id": first, "group_instance_id": "one"}]
+    assert old.call(ApiKey.LEAVE_GROUP, 5, group_id=group, members=leaving).members[0].error_code == fenced
+
+    (described,) = new.call(ApiKey.DESCRIBE_GROUPS, 5, groups=[group]).groups
+    assert [each.member_id for each in described.members] == [back.member_id]
+    assert beat(new, group, back.member_id, 1, "one") == ErrorCode.NONE
+    assert bytes(sync(new, group, back.member_id, 1, "one").assignment) == b"theirs"
+    assert committed(new, group, topic) == 6
+
+
 def test_a_commit_for_a_deleted_topic_is_refused_and_its_offsets_go(
     wire: Any, group: str, topic: str, make_topic: Callable[[], str], delete_topic: Callable[[str], None]
 ) -> None:

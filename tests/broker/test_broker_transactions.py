@@ -410,10 +410,12 @@ def test_a_fenced_producer_succeeds_nowhere(client: Client, topic: str) -> None:
         reply = client.init(expected=(client.producer_id, client.epoch + 5), version=version)
         assert reply.error_code == known
     client.epoch -= 1
-    assert client.produce(topic, b"z").error_code != ErrorCode.NONE
+    assert client.produce(topic, b"z").error_code == ErrorCode.INVALID_PRODUCER_EPOCH
     client.epoch += 1
     assert client.state() == "Ongoing"
     assert client.end(commit=True) == ErrorCode.NONE
+    client.over()
+    assert data_of(client.wire, committed(client.wire, topic)) == [b"a"]
 
 
 def test_a_second_end_has_no_effect(client: Client, topic: str) -> None:
@@ -424,6 +426,7 @@ def test_a_second_end_has_no_effect(client: Client, topic: str) -> None:
     assert client.end(commit=True) == ErrorCode.NONE
     assert client.end(commit=False) == ErrorCode.INVALID_TXN_STATE
     assert committed(client.wire, topic).high_watermark == 2
+    assert data_of(client.wire, committed(client.wire, topic)) == [b"a"]
 
 
 def test_ids_that_nobody_has(client: Client, topic: str) -> None:

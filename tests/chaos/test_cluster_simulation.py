@@ -8,7 +8,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
+from chaos.__main__ import app
 from chaos.cluster_mutants import MUTANTS
 from chaos.layers import find, run_seeds
 
@@ -91,10 +93,18 @@ def test_what_is_left_out_does_not_happen() -> None:
     assert " fault kill#" not in ran.stdout
 
 
+@pytest.mark.parametrize("option", [("sim", "--seed"), ("mutants", "--first")])
+@pytest.mark.parametrize("seed", ["seven", "", "-1", "1.5", "0x10", "1" * 19])
+def test_a_seed_that_is_no_number_is_one_line(option: tuple[str, str], seed: str) -> None:
+    ran = CliRunner().invoke(app, [*option[:1], f"{option[1]}={seed}"])
+    assert ran.exit_code == 2
+    assert ran.stdout == ""
+    assert ran.stderr == f"error: {option[1]} {seed}: is not a whole number from 0 on\n"
+
+
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
     [
-        (("sim", "--seed", "seven"), "'--seed': Input should be a valid integer"),
         (("sim", "--layer", "nothing"), "'nothing' is none of cluster, replication, quorum"),
         (("sim", "--histories", "0"), "'--histories'"),
         (("sim", "--trace", "--histories", "3"), "for one history"),

@@ -10,6 +10,7 @@ from rich.console import Console
 
 from chaos.anomalies import check
 from chaos.harness.command import RunText, parse_options
+from chaos.harness.interruptions import Interruptions
 from chaos.harness.journal import parse_line
 from chaos.harness.observations import Observations
 from chaos.harness.picture import Scene, picture, status_line
@@ -107,7 +108,7 @@ def test_what_shows_that_it_did_not_hold_is_kept(tmp_path: Path) -> None:
     text = RunText("3+3", "kill", "1m", "8s", "7", "produce", None)
     run = Run(parse_options(text, None, tmp_path / "out", keep=False), tmp_path / "data", Console())
     run.journals = [journal, clients / "read-back.journal"]
-    judgement = judge(run)
+    judgement = judge(run, Interruptions())
     assert [kind.value for kind in judgement.counts] == ["lost write"]
     assert [*verdict_lines(run, judgement)][-1] == "THE CLUSTER DID NOT KEEP ITS WORD"
     keep_evidence(run, tmp_path / "evidence")

@@ -76,6 +76,37 @@ def test_one_node_by_default_and_nothing_is_left(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+def refused(bootstrap: str, *arguments: str) -> str:
+    """The one line that a command ends with that a cluster does not obey."""
+    command = [sys.executable, "-m", "kraft", *arguments, "--bootstrap-server", bootstrap]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (ended.returncode, ended.stdout) == (1, "")
+    (line,) = ended.stderr.splitlines()
+    return line
+
+
+def test_what_a_cluster_refuses_is_one_line_and_changes_nothing(tmp_path: Path) -> None:
+    with dev_cluster(temporary=tmp_path) as (_, said):
+        bootstrap = bootstrap_in(said)
+        kraft(bootstrap, "topics", "create", "orders", "--partitions", "3")
+        before = kraft(bootstrap, "topics", "describe", "orders")
+        create, unknown = ("topics", "create"), "error: UNKNOWN_TOPIC_OR_PARTITION: "
+        for arguments, line in (
+            ((*create, "t", "--replication-factor", "2"), "error: INVALID_REPLICATION_FACTOR: "),
+            ((*create, "t", "--partitions", "0"), "error: INVALID_PARTITIONS: "),
+            ((*create, "a/b"), "error: INVALID_TOPIC_EXCEPTION: "),
+            ((*create, "t", "--config", "retention.ms=soon"), "error: INVALID_CONFIG: "),
+            ((*create, "orders"), "error: TOPIC_ALREADY_EXISTS: "),
+            (("topics", "describe", "nothing"), unknown),
+            (("topics", "delete", "nothing"), unknown),
+        ):
+            found = refused(bootstrap, *arguments)
+            assert found.startswith(line), found
+            assert len(found) > len(line), "it says what is wrong with it"
+        assert kraft(bootstrap, "topics", "list") == "orders\n"
+        assert kraft(bootstrap, "topics", "describe", "orders") == before
+
+
 def test_several_nodes_are_processes_that_find_each_other(tmp_path: Path) -> None:
     data = tmp_path / "data"
     size = ["--controllers", "3", "--brokers", "2", "--data-dir", str(data)]

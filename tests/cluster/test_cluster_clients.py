@@ -20,7 +20,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from confluent_kafka import OFFSET_BEGINNING, Consumer, Producer
 from confluent_kafka import TopicPartition as ConfluentPartition
 
-from interop.clients import InstallError, every_client, prepare
+from interop.clients import FetchError, every_client, prepare
 from interop.targets import Unavailable
 
 pytestmark = [
@@ -199,10 +199,13 @@ JAVA = every_client()["java"]
 
 @functools.cache
 def why_not_java() -> str:
-    """What keeps the Java client from being built and run here; empty if nothing does."""
+    """What keeps the Java client from being built and run here; empty if nothing does.
+
+    That may be the machine or a registry. InstallError if it is what we ask to be built.
+    """
     try:
         prepare(JAVA)
-    except (Unavailable, InstallError) as reason:
+    except (Unavailable, FetchError) as reason:
         return str(reason)
     return ""
 

@@ -10,6 +10,9 @@ import pytest
 from kafkawire.apis import ApiKey
 from kafkawire.errors import ErrorCode
 from kafkawire.messages import request_class
+from kraft.client.cluster import Cluster
+from kraft.client.consumer import Consumer, ConsumerOptions, TopicPartition
+from kraft.client.transactions import TransactionalProducer
 
 pytestmark = [
     pytest.mark.cluster,
@@ -137,6 +140,72 @@ async def test_preferred_leaders_are_elected_on_demand(world: Any) -> None:
 
     await world.until(elected)
     assert await world.leader(topic) == wanted
+
+
+async def open_transaction(world: Any, topic: str) -> Any:
+    """The producer with a transaction in partition 0 as its leader describes it."""
+    make = request_class(ApiKey.DESCRIBE_PRODUCERS)
+    request = make(topics=[make.TopicRequest(name=topic, partition_indexes=[0])])
+    response = await world.client.call(await world.leader(topic), ApiKey.DESCRIBE_PRODUCERS, request)
+    ((partition,),) = [each.partitions for each in response.topics]
+    assert partition.error_code == ErrorCode.NONE
+    (producer,) = partition.active_producers
+    return producer
+
+
+async def abort_marker(world: Any, broker: int, topic: str, producer: Any) -> ErrorCode:
+    """Ask a broker to abort what a producer has open in partition 0."""
+    make = request_class(ApiKey.WRITE_TXN_MARKERS)
+    marker = make.WritableTxnMarker(
+        producer_id=producer.producer_id,
+        producer_epoch=producer.producer_epoch,
+        transaction_result=False,
+        topics=[make.WritableTxnMarker.WritableTxnMarkerTopic(name=topic, partition_indexes=[0])],
+        coordinator_epoch=0,
+        transaction_version=0,
+    )
+    response = await world.client.call(broker, ApiKey.WRITE_TXN_MARKERS, make(markers=[marker]))
+    ((partition,),) = [each.partitions for each in response.markers[0].topics]
+    return ErrorCode(partition.error_code)
+
+
+async def test_markers_follow_a_partition_that_moved(world: Any) -> None:
+    topic = await world.create_topic(1)
+    one, two, three = (await world.topic(topic)).partitions[0].replicas
+    options = ConsumerOptions(max_wait=0.05, committed_only=True)
+    async with (
+        Cluster(world.bootstrap) as client,
+        TransactionalProducer(client, topic) as producer,
+        Consumer(client, options) as consumer,
+    ):
+        await producer.init()
+        producer.begin()
+        assert await (await producer.send(topic, b"begun here, committed there", partition=0)) == 0
+        assert await world.leader(topic) == one
+        assert await reassign(world, topic, [two, one, three]) is ErrorCode.NONE
+
+        async def moved() -> bool:
+            await elect(world, topic, 0)
+            return bool(await world.leader(topic) == two)
+
+        await world.until(moved)
+        begun = await open_transaction(world, topic)
+        for broker in (one, three):
+            code = await abort_marker(world, broker, topic, begun)
+            assert code is ErrorCode.NOT_LEADER_OR_FOLLOWER
+        assert (await open_transaction(world, topic)).current_txn_start_offset == 0
+        await producer.commit()
+        consumer.assign({TopicPartition(topic, 0): 0})
+
+        async def read() -> list[bytes | None]:
+            return [record.value for each in await consumer.poll() for record in each.records]
+
+        assert await world.until(read) == [b"begun here, committed there"]
+
+    async def over() -> bool:
+        return bool((await open_transaction(world, topic)).current_txn_start_offset == -1)
+
+    await world.until(over)
 
 
 async def test_records_are_deleted_on_every_replica(

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from interop import page
-from interop.clients import Client, InstallError, every_client, load, prepare
+from interop.clients import Client, FetchError, InstallError, every_client, load, prepare
 from interop.execution import Report, TellingError, read_line, run
 from interop.judgement import Known, differences, known_differences
 from interop.recording import KAFKA, OURS, Recording
@@ -86,6 +87,7 @@ def test_the_page_shows_the_recordings() -> None:
 def client_of(folder: Path, more: str, monkeypatch: pytest.MonkeyPatch) -> Client:
     """A client with nothing but a `client.toml`; its home is below the folder."""
     monkeypatch.setattr("interop.clients.CACHE", folder / "cache")
+    monkeypatch.setattr("interop.clients._LOCK", folder / "lock")
     source = folder / "some"
     source.mkdir()
     (source / "client.toml").write_text(f'title = "some"\nlanguage = "none"\n{more}')
@@ -111,6 +113,54 @@ def test_installing_happens_once_for_the_same_files(tmp_path: Path, monkeypatch:
     (client.folder / "other").write_text("")
     with pytest.raises(InstallError, match="mkdir made failed"):
         prepare(client)
+
+
+def attempts_of(client: Client) -> int:
+    return len((client.home / "attempts").read_text())
+
+
+def installing(script: str) -> str:
+    """An `install` that leaves a mark each time it is tried; `$tries` is how often that was."""
+    begin = "printf x >> attempts; tries=$(wc -c < attempts);"
+    return f'install = [["sh", "-c", "{begin} {script}"]]\nunfetched = ["Could not fetch"]\nrun = []'
+
+
+def test_an_installation_that_fails_once_is_tried_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = client_of(tmp_path, installing("test $tries = 2"), monkeypatch)
+    prepare(client)
+    assert attempts_of(client) == 2
+
+
+@pytest.mark.parametrize(
+    ("words", "kind"), [("Could not fetch x: 503", FetchError), ("Main.java:7: error", InstallError)]
+)
+def test_who_is_to_blame_for_a_failed_installation(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: str, kind: type[InstallError]
+) -> None:
+    client = client_of(tmp_path, installing(f"echo '{words}'; exit 3"), monkeypatch)
+    for tried in (2, 4):
+        with pytest.raises(InstallError) as caught:
+            prepare(client)
+        assert type(caught.value) is kind
+        assert str(caught.value).splitlines()[-2:] == [words, "status 3"]
+        assert attempts_of(client) == tried, "what failed is not taken for installed"
+
+
+def test_the_last_attempt_tells_who_is_to_blame(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    script = "test $tries = 1 && echo 'Could not fetch x'; exit 1"
+    with pytest.raises(InstallError) as caught:
+        prepare(client_of(tmp_path, installing(script), monkeypatch))
+    assert type(caught.value) is InstallError
+
+
+def test_one_installs_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Four at once: whoever comes while another is at it finds the work done."""
+    client = client_of(tmp_path, installing("mkdir busy && sleep 0.1 && rmdir busy"), monkeypatch)
+    with ThreadPoolExecutor(4) as threads:
+        list(threads.map(prepare, [client] * 4))
+    assert attempts_of(client) == 1
 
 
 def test_a_key_that_nobody_knows_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
