@@ -70,7 +70,7 @@ def test_a_mutant_is_gone_afterwards() -> None:
 
 def test_a_failing_seed_is_printed_with_how_to_replay_it(capsys: pytest.CaptureFixture[str]) -> None:
     with MUTANTS["acknowledge-before-isr"].applied(), pytest.raises(typer.Exit) as exit_:
-        sim(seed=0, layer="replication")
+        sim(seed="0", layer="replication")
     assert exit_.value.exit_code == 1
     out = capsys.readouterr().out
     assert "ViolationError" in out
