@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from chaos.replication_invariants import ClusterView, ReplicationInvariants
+from chaos.replication.invariants import ClusterView, ReplicationInvariants
 from replication.leader import Leader
 
 

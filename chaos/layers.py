@@ -11,12 +11,14 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Protocol
 
-from chaos import quorum_simulation, replication_simulation, simulation
+from chaos import simulation
+from chaos.cluster.mutants import MUTANTS as CLUSTER_MUTANTS
 from chaos.cluster.plan import Plan
-from chaos.cluster_mutants import MUTANTS as CLUSTER_MUTANTS
 from chaos.planting import Mutant
-from chaos.quorum_mutants import MUTANTS as QUORUM_MUTANTS
-from chaos.replication_mutants import MUTANTS as REPLICATION_MUTANTS
+from chaos.quorum.mutants import MUTANTS as QUORUM_MUTANTS
+from chaos.quorum.simulation import run_history as run_quorum_history
+from chaos.replication.mutants import MUTANTS as REPLICATION_MUTANTS
+from chaos.replication.simulation import run_history as run_replication_history
 
 CHUNK = 32
 """Histories that a process runs before another takes its place: its memory goes with it, so that the
@@ -47,11 +49,11 @@ class Layer:
 
 
 def _run_quorum(seed: int, mutant: Mutant | None) -> Outcome:
-    return quorum_simulation.run_history(seed, None if mutant is None else mutant.nodes)
+    return run_quorum_history(seed, None if mutant is None else mutant.nodes)
 
 
 def _run_replication(seed: int, _mutant: Mutant | None) -> Outcome:
-    return replication_simulation.run_history(seed)
+    return run_replication_history(seed)
 
 
 def _run_cluster(seed: int, _mutant: Mutant | None) -> Outcome:

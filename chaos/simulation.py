@@ -30,7 +30,7 @@ from chaos.convergence import problems
 from chaos.disk import DiskConditions
 from chaos.history import Committed, Ending, OffsetFetched, Polled, Sent
 from chaos.network import NetworkConditions
-from chaos.replication_invariants import ReplicationInvariants, ViolationError
+from chaos.replication.invariants import ReplicationInvariants, ViolationError
 from chaos.trace import Trace
 from kraft.client import cluster as client_cluster
 from metadata.image import MetadataImage

@@ -12,7 +12,7 @@ from chaos.cluster.nodes import Machine, NodeProcess, is_the_worlds
 from chaos.cluster.plan import Plan
 from chaos.cluster.streams import Streams
 from chaos.mourning import Mourning
-from chaos.replication_invariants import ViolationError
+from chaos.replication.invariants import ViolationError
 from chaos.trace import Trace
 from metadata.image import MetadataImage
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from functools import partial
 
 from chaos.cluster.nodes import NodeProcess
-from chaos.replication_invariants import ViolationError
+from chaos.replication.invariants import ViolationError
 from metadata.image import MetadataImage
 from metadata.loader import MetadataLoader
 from metadata.log import CommittedBatch

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
-from chaos.replication_invariants import ReplicationInvariants, ViolationError
+from chaos.replication.invariants import ReplicationInvariants, ViolationError
 from replication.leader import Leader
 from replication.partition import Partition
 

@@ -11,7 +11,7 @@ import pytest
 from typer.testing import CliRunner
 
 from chaos.__main__ import app
-from chaos.cluster_mutants import MUTANTS
+from chaos.cluster.mutants import MUTANTS
 from chaos.layers import find, run_seeds
 
 HISTORIES = 500

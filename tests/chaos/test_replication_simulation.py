@@ -10,8 +10,8 @@ import pytest
 import typer
 
 from chaos.layers import find, run_seeds
-from chaos.replication_mutants import MUTANTS
-from chaos.replication_simulation import run_history
+from chaos.replication.mutants import MUTANTS
+from chaos.replication.simulation import run_history
 from chaos.simulation_command import sim
 
 HISTORIES = 1000
@@ -42,7 +42,7 @@ def test_histories_differ_and_do_something() -> None:
 
 
 def test_one_seed_is_one_history_whatever_the_hash_seed() -> None:
-    script = "from chaos.replication_simulation import run_history; print(run_history(7).trace)"
+    script = "from chaos.replication.simulation import run_history; print(run_history(7).trace)"
     traces = {
         subprocess.run(
             [sys.executable, "-c", script],

@@ -9,8 +9,8 @@ import pytest
 
 from chaos.disk import DiskConditions
 from chaos.network import Network, NetworkConditions
-from chaos.quorum_invariants import QuorumInvariants
-from chaos.quorum_node import SimulatedNode, World
+from chaos.quorum.invariants import QuorumInvariants
+from chaos.quorum.node import SimulatedNode, World
 from chaos.virtual_time import EventQueue
 from kraft.quorum.config import QuorumConfig
 from kraft.quorum.driver import QuorumDriver

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from chaos.quorum_node import DIRECTORY
+from chaos.quorum.node import DIRECTORY
 from kraft.quorum.stored import LOG_DIRECTORY, STATE_FILE
 
 

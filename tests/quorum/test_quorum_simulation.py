@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from chaos.layers import find, run_seeds
-from chaos.quorum_mutants import MUTANTS
-from chaos.quorum_simulation import run_history
+from chaos.quorum.mutants import MUTANTS
+from chaos.quorum.simulation import run_history
 
 HISTORIES = 2000
 CHUNK = 125
@@ -57,7 +57,7 @@ def test_one_seed_is_one_history() -> None:
 @pytest.mark.parametrize("hash_seed", ["0", "4711"])
 def test_a_history_is_the_same_in_every_process(hash_seed: str) -> None:
     code = (
-        "from chaos.quorum_simulation import run_history; print(*(run_history(s).trace for s in range(20)))"
+        "from chaos.quorum.simulation import run_history; print(*(run_history(s).trace for s in range(20)))"
     )
     run = subprocess.run(
         [sys.executable, "-c", code],

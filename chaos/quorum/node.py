@@ -14,7 +14,7 @@ import cbor2
 
 from chaos.disk import CuttableStorage, DiskConditions, SimulatedDisk
 from chaos.network import Network
-from chaos.quorum_invariants import QuorumInvariants
+from chaos.quorum.invariants import QuorumInvariants
 from chaos.virtual_time import Scheduler, Timer
 from kraft.quorum.config import QuorumConfig
 from kraft.quorum.driver import QuorumDriver

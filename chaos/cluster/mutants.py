@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from chaos.planting import Mutant
-from chaos.replication_mutants import ignore_divergence
+from chaos.replication.mutants import ignore_divergence
 from kafkawire.batch_header import BatchHeader
 from kafkawire.errors import ErrorCode, KafkaError
 from kraft.broker import durability

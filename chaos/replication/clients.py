@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
-from chaos.replication_world import TOPIC
+from chaos.replication.world import TOPIC
 from chaos.virtual_time import EPOCH_MS
 from kafkawire.batch_builder import build_batch
 from kafkawire.errors import ErrorCode, KafkaError
 from replication.partition import Partition
 
 if TYPE_CHECKING:
-    from chaos.replication_broker import BrokerProcess, Cluster
+    from chaos.replication.broker import BrokerProcess, Cluster
 
 ALL = -1
 LEADER_ONLY = 1

@@ -18,7 +18,7 @@ from replication.isr import IsrChange
 from replication.partition import Partition
 
 if TYPE_CHECKING:
-    from chaos.replication_broker import BrokerProcess
+    from chaos.replication.broker import BrokerProcess
 
 ISR_TIMEOUT = 0.6
 ISR_RETRY = 0.05

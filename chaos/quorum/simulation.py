@@ -16,8 +16,8 @@ from typing import NamedTuple
 
 from chaos.disk import DiskConditions
 from chaos.network import Network, NetworkConditions
-from chaos.quorum_invariants import InvariantError, QuorumInvariants
-from chaos.quorum_node import SimulatedNode, World
+from chaos.quorum.invariants import InvariantError, QuorumInvariants
+from chaos.quorum.node import SimulatedNode, World
 from chaos.virtual_time import EventQueue
 from kraft.quorum.config import QuorumConfig
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass
 
-from chaos.replication_world import Shape
+from chaos.replication.world import Shape
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,9 +12,9 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 from uuid import UUID
 
-from chaos.replication_fetching import FetchServer, FollowerLoops
-from chaos.replication_upkeep import IsrUpdates, Syncs
-from chaos.replication_world import ControllerNode, Links, SimulatedSettings
+from chaos.replication.fetching import FetchServer, FollowerLoops
+from chaos.replication.upkeep import IsrUpdates, Syncs
+from chaos.replication.world import ControllerNode, Links, SimulatedSettings
 from chaos.trace import Trace
 from chaos.virtual_time import EventQueue, SimulatedClock
 from kafkawire.errors import ErrorCode, KafkaError
@@ -38,7 +38,7 @@ from replication.partition import Partition
 from replication.replicas import Replicas
 
 if TYPE_CHECKING:
-    from chaos.replication_invariants import ReplicationInvariants
+    from chaos.replication.invariants import ReplicationInvariants
 
 HEARTBEAT = 0.3
 TICK = 0.15

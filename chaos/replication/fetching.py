@@ -15,7 +15,7 @@ from replication.fetcher import LeaderFetcher
 from replication.sessions import ReplicaSession, ReplicaSessions
 
 if TYPE_CHECKING:
-    from chaos.replication_broker import BrokerProcess
+    from chaos.replication.broker import BrokerProcess
 
 WAIT = 0.3
 TIMEOUT = 0.5

@@ -16,11 +16,11 @@ from uuid import UUID
 
 from chaos.convergence import problems
 from chaos.mourning import Mourning
-from chaos.replication_broker import Cluster, Machine
-from chaos.replication_clients import ALL, LEADER_ONLY, Consumer, Producer
-from chaos.replication_climate import draw_climate, draw_shape
-from chaos.replication_invariants import ReplicationInvariants, ViolationError
-from chaos.replication_world import (
+from chaos.replication.broker import Cluster, Machine
+from chaos.replication.clients import ALL, LEADER_ONLY, Consumer, Producer
+from chaos.replication.climate import draw_climate, draw_shape
+from chaos.replication.invariants import ReplicationInvariants, ViolationError
+from chaos.replication.world import (
     CONTROLLER,
     FIRST_CLIENT,
     ControllerNode,

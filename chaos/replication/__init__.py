@@ -1,0 +1,1 @@
+"""Histories of replicated partitions: the cores of brokers and of the controller, without I/O."""
