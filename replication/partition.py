@@ -266,13 +266,14 @@ class Partition:
     def isr_changed(self, change: IsrChange, isr: frozenset[int], partition_epoch: int, now: float) -> None:
         """The controller agreed to `change`; the partition is at `partition_epoch` now.
 
-        A smaller ISR counts only once the metadata tells of it, together with the min.insync.replicas by
-        which the controller judged who stays eligible (KIP-966): that may have been raised just before.
+        A smaller ISR, and one that was too small to commit, count only once the metadata tells of them,
+        together with the min.insync.replicas by which the controller judged who stays eligible (KIP-966):
+        that may have been raised just before.
         """
         leader = self.role
         if not isinstance(leader, Leader) or leader.epoch != change.leader_epoch:
             return
-        if isinstance(leader.isr, PendingShrink):
+        if isinstance(leader.isr, PendingShrink) or self._is_under_min_isr(leader):
             return
         if partition_epoch > leader.isr.committed.partition_epoch:
             leader.isr = CommittedIsr(isr, partition_epoch)

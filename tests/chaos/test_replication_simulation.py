@@ -17,6 +17,12 @@ from chaos.simulation_command import sim
 HISTORIES = 1000
 CHUNK = 100
 
+REGRESSIONS = {
+    3661: "a smaller ISR counted before the min.insync.replicas by which the controller had judged it",
+    13296: "the same of an ISR that grew, and was enough by the old setting alone",
+}
+"""Seeds that a fault was found with."""
+
 FIRST_SEEDS = {
     "lost-answer-is-a-refusal": 40,
     "no-broker-epoch-check": 85,
@@ -33,6 +39,11 @@ def failures(first: int, count: int) -> list[object]:
 @pytest.mark.parametrize("first", range(0, HISTORIES, CHUNK))
 def test_no_history_breaks_an_invariant(first: int) -> None:
     assert failures(first, CHUNK) == []
+
+
+@pytest.mark.parametrize("seed", REGRESSIONS)
+def test_what_failed_once_holds_now(seed: int) -> None:
+    assert run_history(seed).problem is None
 
 
 def test_histories_differ_and_do_something() -> None:

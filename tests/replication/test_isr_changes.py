@@ -351,3 +351,31 @@ def test_a_smaller_isr_counts_once_the_metadata_tells_of_it(make_bench: Callable
     bench.hear(1)
     assert bench.partition(1).high_watermark == 0
     assert members(bench) == {1}
+
+
+def test_an_isr_that_grows_to_what_was_enough_counts_once_the_metadata_tells_of_it(
+    make_bench: Callable[..., Any],
+) -> None:
+    """Row 9 (KIP-966), seed 13296 of the simulation: min.insync.replicas was raised, so an ISR that has grown
+    is too small still, and who left it earlier stays eligible. The leader hears of the growth first, and with
+    the old setting would commit without them."""
+    bench = make_bench(3)
+    bench.create((1, 2, 3), min_insync_replicas=2)
+    bench.fetch(2, 1)
+    bench.fetch(3, 1)
+    bench.produce(1)
+    bench.now += 11.0
+    bench.partition(1).tick(bench.now)
+    assert bench.alter(1) == [ErrorCode.NONE]
+    bench.hear()
+    assert members(bench) == {1}
+    assert bench.state().elr == (2, 3)
+    bench.fetch(2, 1, times=2)
+    bench.configure(min_insync_replicas=3)
+    assert bench.alter(1) == [ErrorCode.NONE]
+    assert bench.state().isr == (1, 2)
+    assert bench.state().elr == (3,)
+    assert bench.partition(1).high_watermark == 0
+    bench.hear(1)
+    assert bench.partition(1).high_watermark == 0
+    assert members(bench) == {1, 2}
