@@ -145,10 +145,10 @@ os.execv(sys.argv[2], sys.argv[2:])
         self._said += os.read(self._keys, 65536)
         self._more.set()
 
-    async def until(self, text: str) -> None:
-        """Wait until it has been shown."""
+    async def until(self, pattern: str) -> None:
+        """Wait until something like it has been shown."""
         async with asyncio.timeout(60):
-            while text not in self.text:
+            while re.search(pattern, self.text) is None:
                 self._more.clear()
                 await self._more.wait()
 
@@ -173,6 +173,7 @@ async def test_ctrl_c_ends_a_run_with_a_line_and_a_report_of_what_was_seen(tmp_p
     with contextlib.closing(terminal):
         process = await terminal.run(*command(*SMALL, "--out", str(out)), TMPDIR=str(scratch))
         await terminal.until("undone")
+        await terminal.until("acknowledged [1-9]")
         assert processes_in(scratch) != []
         terminal.press(b"\x03")
         async with asyncio.timeout(60):
