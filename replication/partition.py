@@ -266,9 +266,8 @@ class Partition:
     def isr_changed(self, change: IsrChange, isr: frozenset[int], partition_epoch: int, now: float) -> None:
         """The controller agreed to `change`; the partition is at `partition_epoch` now.
 
-        A smaller ISR, and one that was too small to commit, count only once the metadata tells of them,
-        together with the min.insync.replicas by which the controller judged who stays eligible (KIP-966):
-        that may have been raised just before.
+        A smaller ISR, and one after one too small to commit, count once the metadata tells of them and of the
+        min.insync.replicas by which the controller judged who stays eligible (KIP-966): it may be new.
         """
         leader = self.role
         if not isinstance(leader, Leader) or leader.epoch != change.leader_epoch:
