@@ -29,6 +29,8 @@ class GroupMember(Member):
         if how.cooperative:
             raise Unsupported("the library has eager assignors only")
         self._runner = runner
+        self.told: set[int] = set()
+        """What the listener was told that it has: the consumer itself knows a little earlier."""
         self._partition = TopicPartition(how.topic, 0)
         runner.run(self._start(at, how))
 
@@ -49,7 +51,7 @@ class GroupMember(Member):
 
     @property
     def partitions(self) -> set[int]:
-        return {each.partition for each in self.consumer.assignment()}
+        return self.told
 
     def poll(self) -> None:
         for records in self._runner.run(self._polled()).values():
@@ -71,14 +73,17 @@ class GroupMember(Member):
 
 
 class _Listener(ConsumerRebalanceListener):  # type: ignore[misc]
-    def __init__(self, member: Member) -> None:
+    def __init__(self, member: GroupMember) -> None:
         self._member = member
 
-    def on_partitions_assigned(self, _: object) -> None:
+    def on_partitions_assigned(self, assigned: set[TopicPartition]) -> None:
         self._member.rebalances += 1
+        self._member.told = {each.partition for each in assigned}
 
     def on_partitions_revoked(self, revoked: set[TopicPartition]) -> None:
-        self._member.given_up |= {each.partition for each in revoked}
+        gone = {each.partition for each in revoked}
+        self._member.given_up |= gone
+        self._member.told = self._member.told - gone
 
 
 class Transactions(TransactionalProducer):
