@@ -29,6 +29,7 @@ class Randomness(Protocol):
     def random(self) -> float: ...
     def uniform(self, a: float, b: float) -> float: ...
     def randrange(self, start: int, stop: int | None = None) -> int: ...
+    def expovariate(self, lambd: float) -> float: ...
 
 
 class _QueuedEvent:
@@ -99,3 +100,30 @@ class EventQueue:
                 return True
         self._now = max(self._now, until)
         return False
+
+
+@dataclass(frozen=True, slots=True)
+class Chances:
+    """Lets things happen at random times, which are exponentially distributed. Times are seconds, virtual."""
+
+    scheduler: Scheduler
+    rng: Randomness
+
+    def after(self, mean: float, action: Callable[..., object], *args: object) -> None:
+        """Once, in `mean` on average."""
+        self.scheduler.call_at(self._in(mean), action, *args)
+
+    def repeat(self, mean: float | None, until: float, action: Callable[[], None]) -> None:
+        """Again and again, `mean` apart on average; never if that is None."""
+        if mean is None:
+            return
+        when = self._in(mean)
+        if when < until:
+            self.scheduler.call_at(when, self._again, mean, until, action)
+
+    def _again(self, mean: float, until: float, action: Callable[[], None]) -> None:
+        action()
+        self.repeat(mean, until, action)
+
+    def _in(self, mean: float) -> float:
+        return self.scheduler.time() + self.rng.expovariate(1.0 / mean)

@@ -10,7 +10,7 @@ quorum has to make progress.
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -18,7 +18,7 @@ from chaos.disk import DiskConditions
 from chaos.network import Network, NetworkConditions
 from chaos.quorum.invariants import InvariantError, QuorumInvariants
 from chaos.quorum.node import SimulatedNode, World
-from chaos.virtual_time import EventQueue
+from chaos.virtual_time import Chances, EventQueue
 from kraft.quorum.config import QuorumConfig
 
 CALM_BOUND = 5.0
@@ -114,6 +114,7 @@ class History:
         self._events = 0
         self._clients_reach: set[int] = set()
         self._queue = EventQueue()
+        self._chances = Chances(self._queue, rng)
         self._climate = draw_climate(rng)
         conditions = NetworkConditions(
             latency=(0.0002, rng.choice((0.001, 0.005, 0.03))), dead_after=rng.choice((0.5, 3.0))
@@ -136,15 +137,15 @@ class History:
             node.start()
             self._clients_reach.add(node.node_id)
         climate, end = self._climate, self._queue.time() + self._climate.length
-        self._repeat(climate.crash, end, self._crash)
-        self._repeat(climate.reset, end, self._reset)
-        self._repeat(climate.cut, end, self._cut)
-        self._repeat(climate.pause, end, self._pause)
-        self._repeat(climate.stall, end, self._stall)
-        self._repeat(climate.resign, end, self._resign)
+        self._chances.repeat(climate.crash, end, self._crash)
+        self._chances.repeat(climate.reset, end, self._reset)
+        self._chances.repeat(climate.cut, end, self._cut)
+        self._chances.repeat(climate.pause, end, self._pause)
+        self._chances.repeat(climate.stall, end, self._stall)
+        self._chances.repeat(climate.resign, end, self._resign)
         if climate.seesaw:
             self._queue.call_at(self._queue.time() + 0.7, self._seesaw)
-        self._repeat(climate.propose, end + CALM_BOUND, self._propose)
+        self._chances.repeat(climate.propose, end + CALM_BOUND, self._propose)
         while self._step(end):
             pass
         self._mend()
@@ -155,20 +156,6 @@ class History:
         if self._events > MAX_EVENTS:
             raise InvariantError(f"more than {MAX_EVENTS} events: somebody spins")
         return self._queue.step(until)
-
-    def _repeat(self, mean: float | None, until: float, action: Callable[[], None]) -> None:
-        if mean is None:
-            return
-        when = self._queue.time() + self._rng.expovariate(1.0 / mean)
-        if when < until:
-            self._queue.call_at(when, self._again, mean, until, action)
-
-    def _again(self, mean: float, until: float, action: Callable[[], None]) -> None:
-        action()
-        self._repeat(mean, until, action)
-
-    def _in(self, mean: float, action: Callable[..., object], *args: object) -> None:
-        self._queue.call_at(self._queue.time() + self._rng.expovariate(1.0 / mean), action, *args)
 
     # Faults.
 
@@ -181,7 +168,7 @@ class History:
             together = self._rng.random() < 0.1
             for node in up if together else [self._rng.choice(up)]:
                 node.crash(power_lost=self._rng.random() < self._climate.power)
-                self._in(self._climate.down, self._restart, node)
+                self._chances.after(self._climate.down, self._restart, node)
 
     def _restart(self, node: SimulatedNode) -> None:
         if not node.is_up:
@@ -214,19 +201,19 @@ class History:
                 cuts = [(a, other) for other in others] + [(other, a) for other in others]
         for sender, receiver in cuts:
             self._network.cut(sender, receiver)
-            self._in(self._climate.cut_for, self._network.mend, sender, receiver)
+            self._chances.after(self._climate.cut_for, self._network.mend, sender, receiver)
 
     def _pause(self) -> None:
         up = self._up()
         if up:
             node = self._rng.choice(up)
             node.pause()
-            self._in(self._climate.pause_for, node.resume)
+            self._chances.after(self._climate.pause_for, node.resume)
 
     def _stall(self) -> None:
         node = self._rng.choice(self.nodes)
         node.disk.conditions.stall = self._rng.uniform(0.01, 0.5)
-        self._in(self._climate.stall_for, self._end_stall, node)
+        self._chances.after(self._climate.stall_for, self._end_stall, node)
 
     def _end_stall(self, node: SimulatedNode) -> None:
         node.disk.conditions.stall = 0.0

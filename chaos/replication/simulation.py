@@ -10,7 +10,6 @@ acknowledged in it.
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
 from typing import NamedTuple
 from uuid import UUID
 
@@ -28,7 +27,7 @@ from chaos.replication.world import (
     SimulatedSettings,
 )
 from chaos.trace import Trace
-from chaos.virtual_time import EventQueue
+from chaos.virtual_time import Chances, EventQueue
 
 CALM_BOUND = 20.0
 """Seconds, virtual, in which a mended cluster has to converge."""
@@ -53,6 +52,7 @@ class History:
         rng = self._rng = random.Random(seed)
         self.events = 0
         self._queue = EventQueue()
+        self._chances = Chances(self._queue, rng)
         self._climate = draw_climate(rng)
         self._shape = draw_shape(rng)
         self.trace = Trace(self._queue, printed=printed)
@@ -89,7 +89,7 @@ class History:
             (climate.reconfigure, self._reconfigure),
             (climate.elect, controller.elect_preferred),
         ):
-            self._repeat(mean, end, action)
+            self._chances.repeat(mean, end, action)
         while self._step(end):
             pass
         self._mend()
@@ -104,20 +104,6 @@ class History:
         if self.events > MAX_EVENTS:
             raise ViolationError(f"more than {MAX_EVENTS} events: somebody spins")
         return self._queue.step(until)
-
-    def _repeat(self, mean: float | None, until: float, action: Callable[[], None]) -> None:
-        if mean is None:
-            return
-        when = self._queue.time() + self._rng.expovariate(1.0 / mean)
-        if when < until:
-            self._queue.call_at(when, self._again, mean, until, action)
-
-    def _again(self, mean: float, until: float, action: Callable[[], None]) -> None:
-        action()
-        self._repeat(mean, until, action)
-
-    def _in(self, mean: float, action: Callable[..., object], *args: object) -> None:
-        self._queue.call_at(self._queue.time() + self._rng.expovariate(1.0 / mean), action, *args)
 
     def _controller_tick(self) -> None:
         self._cluster.controller.tick()
@@ -173,13 +159,13 @@ class History:
         self.trace.note("cut", cuts)
         for source, target in cuts:
             self._cluster.links.cut(source, target)
-            self._in(self._climate.cut_for, self._cluster.links.mend, source, target)
+            self._chances.after(self._climate.cut_for, self._cluster.links.mend, source, target)
 
     def _pause(self) -> None:
         process = self._rng.choice(self._machines).process
         if process is not None:
             process.pause()
-            self._in(self._climate.pause_for, process.resume)
+            self._chances.after(self._climate.pause_for, process.resume)
 
     def _leave(self) -> None:
         machine = self._rng.choice(self._machines)

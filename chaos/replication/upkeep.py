@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
-from uuid import UUID
 
 from kafkawire.errors import ErrorCode, KafkaError
+from kraft.broker.isr_updates import alter_partition_item
 from logstore.storage import Syncable
 from metadata.controller.commands import (
     AlterPartition,
-    AlterPartitionItem,
     AlterPartitionReply,
-    IsrMember,
     Reply,
 )
 from replication.isr import IsrChange
@@ -56,7 +54,9 @@ class IsrUpdates:
         self._token += 1
         token = self._token
         command = AlterPartition(
-            process.broker_id, process.broker_epoch, tuple(_item(change) for _, change in changes)
+            process.broker_id,
+            process.broker_epoch,
+            tuple(alter_partition_item(change) for _, change in changes),
         )
         process.cluster.controller.ask(
             process.broker_id, command, lambda outcome: process.enter(self._answered, token, outcome)
@@ -87,16 +87,6 @@ class IsrUpdates:
                 partition.isr_changed(change, frozenset(result.isr), result.partition_epoch, now)
             elif result.error_code is not ErrorCode.NEW_LEADER_ELECTED:
                 partition.isr_change_refused(change, result.error_code, now)
-
-
-def _item(change: IsrChange) -> AlterPartitionItem:
-    return AlterPartitionItem(
-        topic_id=UUID(bytes=change.topic_id),
-        partition=change.partition,
-        leader_epoch=change.leader_epoch,
-        partition_epoch=change.partition_epoch,
-        new_isr=tuple(IsrMember(*member) for member in change.members),
-    )
 
 
 class Syncs:

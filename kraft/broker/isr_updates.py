@@ -65,7 +65,7 @@ class IsrUpdates:
         command = AlterPartition(
             self._broker_id,
             self._controller.broker_epoch,
-            tuple(_item(change) for _, change in changes),
+            tuple(alter_partition_item(change) for _, change in changes),
         )
         try:
             reply = await self._controller.call(command, TIMEOUT)
@@ -101,7 +101,8 @@ class IsrUpdates:
             partition.isr_change_refused(change, result.error_code, now)
 
 
-def _item(change: IsrChange) -> AlterPartitionItem:
+def alter_partition_item(change: IsrChange) -> AlterPartitionItem:
+    """The change as the controller is asked for it."""
     return AlterPartitionItem(
         topic_id=UUID(bytes=change.topic_id),
         partition=change.partition,
