@@ -36,6 +36,8 @@ CONNECTIONS = 8
 UNDER_WAY = 20
 GROUPS = 1000
 BEAT_EVERY = 3.0
+WARM_UP = 3
+"""Heartbeats of each member before those that count: the broker has to know them for quiet."""
 PATIENCE = 30.0
 
 
@@ -134,8 +136,10 @@ async def _idle(bench: Bench) -> list[Figure]:
             members = await asyncio.to_thread(_join_all, cluster.plan.bootstrap, stack)
             with bench.metered("idle groups", node_pids(cluster)) as silent:
                 await asyncio.sleep(seconds)
+            for _ in range(WARM_UP):
+                await asyncio.to_thread(_beat, members, 1, GROUPS)
             with bench.metered("heartbeats", node_pids(cluster)) as beating:
-                await asyncio.to_thread(_beat, members, seconds)
+                await asyncio.to_thread(_beat, members, seconds, GROUPS / BEAT_EVERY)
     return [
         Figure(f"{GROUPS} groups, {name}", 100 * cpu.total / measured.seconds, "% of a core", bound, note)
         for name, measured, bound, note in (
@@ -175,16 +179,25 @@ def _join(wire: Wire, group_id: str) -> tuple[Wire, bytes]:
     return wire, encode_request(ApiKey.HEARTBEAT, 3, 1, beat(**who, group_instance_id=None), "benchmark")
 
 
-def _beat(members: list[tuple[Wire, bytes]], seconds: float) -> None:
-    """Each member in its turn, spread over BEAT_EVERY."""
+def _beat(members: list[tuple[Wire, bytes]], seconds: float, rate: float) -> None:
+    """Each member in its turn, so many a second. None waits for another's answer: each takes its own before
+    it beats again."""
     started = time.monotonic()
-    for number in range(round(seconds * GROUPS / BEAT_EVERY)):
+    beats = round(seconds * rate)
+    for number in range(beats):
         wire, beat = members[number % GROUPS]
-        time.sleep(max(0.0, started + number * BEAT_EVERY / GROUPS - time.monotonic()))
+        time.sleep(max(0.0, started + number / rate - time.monotonic()))
+        if number >= GROUPS:
+            _expect_answer(wire)
         wire.socket.sendall(beat)
-        answer = decode_response(ApiKey.HEARTBEAT, 3, wire.receive())
-        if answer.error_code:
-            raise ClientFailedError(f"a heartbeat is answered with error {answer.error_code}")
+    for number in range(max(0, beats - GROUPS), beats):
+        _expect_answer(members[number % GROUPS][0])
+
+
+def _expect_answer(wire: Wire) -> None:
+    answer = decode_response(ApiKey.HEARTBEAT, 3, wire.receive())
+    if answer.error_code:
+        raise ClientFailedError(f"a heartbeat is answered with error {answer.error_code}")
 
 
 # -- members --------------------------------------------------------------------------------------

@@ -12,10 +12,13 @@ from typing import Protocol, cast
 from kafkawire.errors import KafkaError
 from kafkawire.frames import FrameError, FrameReader
 from kraft.broker.outgoing import Outgoing, Segment
+from kraft.broker.quiet_connections import QuietConnections
 from kraft.events import Events
 
 FLUSH_FROM = 64 * 1024
 """Bytes. Answers to requests that came together leave together, up to this much."""
+QUIET_AFTER = 2
+"""Readings in a row that brought a heartbeat, after which no other request is expected soon."""
 
 _EVENTS = Events("listener")
 
@@ -73,18 +76,22 @@ class Connection(asyncio.BufferedProtocol):
         dispatch: Dispatch,
         limits: ConnectionLimits,
         open_connections: dict[Connection, None],
+        quiet: QuietConnections,
     ) -> None:
         self.listener = listener
         """Name of the listener that the client came by, whose addresses it is given."""
         self._dispatch = dispatch
         self._limits = limits
         self._open_connections = open_connections
+        self._quiet = quiet
         self._frames = FrameReader(limits.max_frame)
         self._waiting: deque[Reply] = deque()
         self._ready: list[Segment] = []
         self._ready_size = 0
         self._holds = 0
         self._reading = True
+        self._was_heartbeat = False
+        self._heartbeats = 0
         self._inside = False
         self._scheduled = False
         self.closed = False
@@ -115,6 +122,7 @@ class Connection(asyncio.BufferedProtocol):
 
     def connection_lost(self, exc: BaseException | None) -> None:  # noqa: ARG002 - asyncio calls it so
         self.closed = True
+        self._quiet.leave(self)
         self._open_connections.pop(self, None)
         waiting = tuple(self._waiting)
         self._waiting.clear()
@@ -131,13 +139,59 @@ class Connection(asyncio.BufferedProtocol):
     def buffer_updated(self, nbytes: int) -> None:
         self._frames.received(nbytes)
         self._was_active = True
+        self._was_heartbeat = False
         self._process()
+        if self._was_heartbeat:
+            self._heartbeats += 1
+            if self._heartbeats == QUIET_AFTER and self._reading and not self.closed:
+                self._quiet.join(self)
+        elif self._heartbeats:
+            self._become_lively()
 
     def pause_writing(self) -> None:
         self._outgoing.pause()
 
     def resume_writing(self) -> None:
         self._outgoing.resume()
+
+    # -- heartbeats -------------------------------------------------------------------------------
+
+    def heartbeat(self) -> None:
+        """Called by a handler: the client lives, and asks for nothing else."""
+        self._was_heartbeat = True
+
+    def _become_lively(self) -> None:
+        self._heartbeats = 0
+        self._quiet.leave(self)
+
+    def fileno(self) -> int:
+        """See `QuietConnection`."""
+        return -1 if self._outgoing.socket is None else self._outgoing.socket.fileno()
+
+    def pause_reading(self) -> None:
+        """See `QuietConnection`."""
+        if not self._transport.is_closing():
+            self._transport.pause_reading()
+
+    def resume_reading(self) -> None:
+        """See `QuietConnection`."""
+        if not self._transport.is_closing():
+            self._transport.resume_reading()
+
+    def read_now(self) -> None:
+        """See `QuietConnection`."""
+        sock = self._outgoing.socket
+        assert sock is not None
+        try:
+            count = sock.recv_into(self.get_buffer(-1))
+        except BlockingIOError:
+            return
+        except OSError:
+            count = 0
+        if count:
+            self.buffer_updated(count)
+        else:
+            self._become_lively()  # the loop finds out how it ended
 
     # -- requests ---------------------------------------------------------------------------------
 
@@ -267,5 +321,6 @@ class Connection(asyncio.BufferedProtocol):
             self._reading = True
             self._transport.resume_reading()
         elif not wanted and self._reading:
+            self._become_lively()
             self._reading = False
             self._transport.pause_reading()

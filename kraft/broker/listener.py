@@ -14,6 +14,7 @@ from collections.abc import Callable
 from typing import Final, NamedTuple
 
 from kraft.broker.connection import Connection, ConnectionLimits, Dispatch
+from kraft.broker.quiet_connections import QuietConnections
 from kraft.events import Events
 
 IDLE_CHECK_INTERVAL = 5.0
@@ -53,10 +54,12 @@ class Listeners:
         dispatch: Dispatch,
         limits: ConnectionLimits,
         quota: Callable[[], ConnectionQuota] = lambda: UNLIMITED,
+        quiet: QuietConnections | None = None,
     ) -> None:
         self._dispatch = dispatch
         self._limits = limits
         self._quota = quota
+        self._quiet = QuietConnections() if quiet is None else quiet
         self._bound: list[_Bound] = []
         self._open: Counter[str] = Counter()
         self._gone = asyncio.Event()
@@ -134,7 +137,7 @@ class Listeners:
 
     def connection(self, listener: str) -> Connection:
         """A protocol for one more client that came by this listener."""
-        return Connection(listener, self._dispatch, self._limits, self.connections)
+        return Connection(listener, self._dispatch, self._limits, self.connections, self._quiet)
 
     def _left(self, address: str) -> None:
         self._open[address] -= 1
@@ -157,5 +160,6 @@ class Listeners:
         """Close the listening sockets and every connection. Call it after `accept` has been cancelled."""
         for _, bound in self._bound:
             bound.close()
+        self._quiet.close()
         for connection in tuple(self.connections):
             connection.close()

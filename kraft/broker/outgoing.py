@@ -34,7 +34,8 @@ class Outgoing:
         self._sent = 0
         self._paused = False
         self._closed = False
-        self._socket = _own_socket(transport)
+        self.socket = _own_socket(transport)
+        """For reading too, but not to be closed; None where bytes do not go to a plain socket as they are."""
         self._waits_for_socket = False
 
     @property
@@ -57,13 +58,13 @@ class Outgoing:
             self._transport.write(b"".join(s if isinstance(s, bytes) else s.bytes() for s in segments))
 
     def _wants_sendfile(self, segments: Sequence[Segment]) -> bool:
-        return self._socket is not None and any(
+        return self.socket is not None and any(
             not isinstance(s, bytes) and s.size >= SENDFILE_FROM and s.file.fileno() >= 0 for s in segments
         )
 
     def _send_queue(self) -> None:
         queue = self._queue
-        sock = self._socket
+        sock = self.socket
         while queue and not self._closed:
             segment = queue[0]
             if isinstance(segment, bytes):
@@ -132,8 +133,8 @@ class Outgoing:
             self._drained()
 
     def _stop_waiting(self) -> None:
-        if self._waits_for_socket and self._socket is not None:
-            self._loop.remove_writer(self._socket.fileno())
+        if self._waits_for_socket and self.socket is not None:
+            self._loop.remove_writer(self.socket.fileno())
             self._waits_for_socket = False
 
     def pause(self) -> None:
@@ -155,9 +156,9 @@ class Outgoing:
         self._closed = True
         self._stop_waiting()
         self._queue.clear()
-        if self._socket is not None:
-            self._socket.close()
-            self._socket = None
+        if self.socket is not None:
+            self.socket.close()
+            self.socket = None
 
 
 def _own_socket(transport: asyncio.Transport) -> socket.socket | None:

@@ -5,6 +5,7 @@ expression."""
 from __future__ import annotations
 
 import uuid
+from collections.abc import Awaitable
 from typing import Any
 
 from kafkawire.apis import ApiKey
@@ -26,7 +27,11 @@ class ConsumerGroupHeartbeatHandler:
         self._groups = context.groups
         self._response = response_class(ApiKey.CONSUMER_GROUP_HEARTBEAT)
 
-    async def __call__(self, request: Request, message: Any) -> Any:
+    def __call__(self, request: Request, message: Any) -> Awaitable[Any]:
+        request.connection.heartbeat()
+        return self._beat(request, message)
+
+    async def _beat(self, request: Request, message: Any) -> Any:
         topics = message.subscribed_topic_names
         command = ConsumerHeartbeat(
             message.group_id,

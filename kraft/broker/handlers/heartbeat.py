@@ -32,6 +32,7 @@ class HeartbeatHandler:
 
     def __call__(self, request: Request) -> Sequence[Segment] | None:
         header, body = request.header, request.body
+        request.connection.heartbeat()
         read = _read_before if len(body) <= _LONGEST_KEPT else _read
         command = read(header.api_version, bytes(body))
         # There are so many of them, and so little behind each, that a task or a future would be most of the
