@@ -18,6 +18,7 @@ from chaos.simulation_command import mutants, sim
 from chaos.workload import file_lines, standard_library
 from kafkawire.errors import KafkaError
 from kraft.client.connections import CONNECTION_FAILURES
+from kraft.complaints import complain
 from kraft.processes import StartError
 
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False)
@@ -46,8 +47,7 @@ def demo(
             raise typer.BadParameter("there is not a line in it", param_hint="--input")
         status = asyncio.run(run_demo(lines, directory, console))
     except (StartError, KafkaError, *CONNECTION_FAILURES) as error:
-        console.print(f"error: {error}", style="bold red", highlight=False, markup=False)
-        status = 1
+        status = complain(str(error))
     finally:
         if data_dir is None:
             shutil.rmtree(directory, ignore_errors=True)

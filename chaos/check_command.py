@@ -10,6 +10,7 @@ from rich.console import Console
 
 from chaos.anomalies import Judgement, check
 from chaos.history_file import HistoryFileError, read_history
+from kraft.complaints import MISUSE, complain
 
 
 def check_history(
@@ -20,9 +21,9 @@ def check_history(
     try:
         judgement = check(read_history(file))
     except OSError as error:
-        _refuse(console, f"{file}: {error.strerror}")
+        _refuse(f"{file}: {error.strerror}")
     except (HistoryFileError, ValueError, OverflowError) as error:
-        _refuse(console, f"{file}: {error}")
+        _refuse(f"{file}: {error}")
     for line in judgement_lines(judgement):
         console.print(line, markup=False)
     raise typer.Exit(0 if judgement.held else 1)
@@ -45,6 +46,5 @@ def judgement_lines(judgement: Judgement) -> list[str]:
     return [*lines, *judgement.lines(), "HELD" if judgement.held else "BROKEN"]
 
 
-def _refuse(console: Console, reason: str) -> None:
-    console.print(f"error: {reason}", style="bold red", markup=False)
-    raise typer.Exit(2)
+def _refuse(reason: str) -> None:
+    raise typer.Exit(complain(reason, MISUSE))

@@ -17,15 +17,12 @@ from chaos.cluster.shrinking import shrink
 from chaos.harness.options import OptionError, parse_seed
 from chaos.layers import LAYERS, Outcome, find, leave_the_dead_alone, run_plan_aside, run_seeds
 from chaos.simulation import run_plan
+from kraft.complaints import MISUSE, complain
 
 LayerName = Annotated[
     str, typer.Option(help=" | ".join(f"{name}: {layer.what}" for name, layer in LAYERS.items()))
 ]
 Jobs = Annotated[int, typer.Option(min=1, max=256, help="Processes")]
-
-
-MISUSE = 2
-"""The exit status of a command that cannot be understood."""
 
 
 class _WithProcess(logging.Formatter):
@@ -90,8 +87,7 @@ def _seed(text: str, option: str) -> int:
     try:
         return parse_seed(text, option)
     except OptionError as error:
-        print(f"error: {error}", file=sys.stderr)
-        raise typer.Exit(MISUSE) from None
+        raise typer.Exit(complain(str(error), MISUSE)) from None
 
 
 def _run_many(console: Console, layer: str, seed: int, histories: int, jobs: int) -> int:

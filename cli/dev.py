@@ -12,7 +12,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from cli.failures import FAILURE, MISUSE, complain
+from kraft.complaints import FAILURE, MISUSE, complain
 from kraft.config import ConfigError
 from kraft.config_sources import from_assignments
 from kraft.local_cluster import HOST, ClusterPlan, LocalCluster, plan_cluster

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from cli.failures import MISUSE, complain
+from kraft.complaints import MISUSE, complain
 from kraft.config import ConfigError, NodeConfig, ProcessConfig, Setting, build_config
 from kraft.config_sources import from_assignments, from_environment, read_file
 from kraft.events import LogFormat

@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 
-from cli.failures import MISUSE, complain
 from kafkawire.errors import KafkaError
 from kraft.client.admin import Admin
 from kraft.client.cluster import Cluster
 from kraft.client.connections import CONNECTION_FAILURES
+from kraft.complaints import MISUSE, complain
 
 
 def administer(bootstrap: str, work: Callable[[Admin], Awaitable[None]]) -> int:

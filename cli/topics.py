@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from cli.failures import MISUSE, complain
 from cli.render import print_topic
 from cli.session import administer
 from kraft.client.admin import Admin
+from kraft.complaints import MISUSE, complain
 from kraft.config_sources import ConfigError, from_assignments
 
 

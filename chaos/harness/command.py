@@ -20,9 +20,9 @@ from chaos.harness.options import (
 )
 from chaos.harness.trial import run_chaos
 from chaos.report import ReportError
+from kraft.complaints import MISUSE, complain
 
 RECORDS_A_SECOND = 500
-MISUSE = 2
 
 
 def run_trial(
@@ -49,8 +49,7 @@ def run_trial(
     try:
         status = run_chaos(parse_options(text, records, out, keep=keep), console)
     except (OptionError, ReportError, OSError) as error:
-        console.print(f"error: {error}", style="bold red", highlight=False, markup=False, soft_wrap=True)
-        status = MISUSE
+        status = complain(str(error), MISUSE)
     raise typer.Exit(status)
 
 

@@ -24,7 +24,7 @@ from kraft.quorum.messages import MalformedMessageError, parse
 from kraft.quorum.proposals import Done, Proposal, Proposals, Resolved
 from kraft.quorum.raft import Raft
 from kraft.quorum.reception import Incoming, Reception
-from kraft.quorum.status import Counters, QuorumStatus, VoterStatus
+from kraft.quorum.status import Counters, QuorumStatus, VoterStatus, in_sight
 from kraft.quorum.stored import QuorumStore
 from logstore.storage import StorageError
 from metadata.log import CommittedBatch, Leadership, MetadataLogListener, Outcome
@@ -212,7 +212,7 @@ class QuorumDriver:
                 voters.append(VoterStatus(peer, end, response, self._reception.caught_up_at(peer)))
         return QuorumStatus(
             node_id=own,
-            leader_id=self._leadership.leader_id,
+            leader_id=in_sight(self._leadership.leader_id, own, self._links.connected()),
             term=raft.term,
             high_watermark=raft.commit_index + 1,
             next_offset=self.next_offset,

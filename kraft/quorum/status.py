@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
 from dataclasses import dataclass
+
+
+def in_sight(leader: int | None, own: int, connected: Container[int]) -> int | None:
+    """The leader, if it is this node or one that this node is connected to. Another one may be long dead,
+    while nobody could replace it."""
+    return leader if leader is not None and (leader == own or leader in connected) else None
 
 
 @dataclass(frozen=True, slots=True)

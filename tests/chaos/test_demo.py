@@ -54,4 +54,5 @@ def test_an_input_that_is_not_there_is_one_line(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "chaos", "demo", "--input", str(tmp_path / "none")]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 1
-    assert "No such file or directory" in done.stdout
+    assert (done.stdout, done.stderr.count("\n")) == ("", 1)
+    assert "No such file or directory" in done.stderr

@@ -53,8 +53,8 @@ def test_a_mistake_is_one_line_and_nothing_is_started(
 ) -> None:
     done = CliRunner().invoke(app, ["run", *arguments, "--out", str(tmp_path / "out")])
     assert done.exit_code == 2
-    assert done.output.startswith(f"error: {said}")
-    assert len(done.output.splitlines()) == 1
+    assert done.stderr.startswith(f"error: {said}")
+    assert (done.stdout, len(done.stderr.splitlines())) == ("", 1)
     assert not (tmp_path / "out").exists()
 
 

@@ -69,6 +69,18 @@ def test_a_silent_leader_is_replaced_after_the_election_timeout(make_cluster, se
     cluster.until(lambda: old.log.leadership.leader_id not in (None, old.node_id), bound=1.0)
 
 
+def test_nobody_is_said_to_lead_while_nobody_can(make_cluster):
+    """Two of three are gone: the last one knows a leader of its term, who is dead."""
+    cluster = make_cluster(3)
+    cluster.commit([b"a"])
+    old = cluster.leader()
+    left, other = others(cluster, old)
+    cluster.until(lambda: left.log.status().leader_id == old.node_id)
+    other.crash(power_lost=False)
+    old.crash(power_lost=False)
+    cluster.until(lambda: left.log.status().leader_id is None, bound=1.0)
+
+
 def test_a_leader_that_was_cut_off_steps_down_before_another_can_lead(make_cluster):
     cluster = make_cluster(3)
     cluster.commit([b"a"])
