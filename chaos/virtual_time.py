@@ -33,20 +33,13 @@ class Randomness(Protocol):
 
 
 class _QueuedEvent:
-    """An entry of an `EventQueue`; of two at one time the one that was queued first comes first."""
+    """What is to be called back, unless it is cancelled."""
 
-    __slots__ = ("args", "callback", "order", "when")
+    __slots__ = ("args", "callback")
 
-    def __init__(
-        self, when: float, order: int, callback: Callable[..., object], args: tuple[Any, ...]
-    ) -> None:
-        self.when = when
-        self.order = order
+    def __init__(self, callback: Callable[..., object], args: tuple[Any, ...]) -> None:
         self.callback: Callable[..., object] | None = callback
         self.args = args
-
-    def __lt__(self, other: _QueuedEvent) -> bool:
-        return self.when < other.when or (self.when == other.when and self.order < other.order)
 
     def cancel(self) -> None:
         self.callback = None
@@ -76,7 +69,8 @@ class EventQueue:
     def __init__(self, start: float = 1000.0) -> None:
         self._now = start
         self._order = 0
-        self._queue: list[_QueuedEvent] = []
+        self._queue: list[tuple[float, int, _QueuedEvent]] = []
+        """By time; of two at one time the one that was queued first comes first."""
 
     def time(self) -> float:
         """Seconds, virtual."""
@@ -85,17 +79,17 @@ class EventQueue:
     def call_at(self, when: float, callback: Callable[..., object], *args: Any) -> _QueuedEvent:
         """Call back at `when`, or now if that has passed, after whatever was queued for that time before."""
         self._order += 1
-        event = _QueuedEvent(max(when, self._now), self._order, callback, args)
-        heapq.heappush(self._queue, event)
+        event = _QueuedEvent(callback, args)
+        heapq.heappush(self._queue, (max(when, self._now), self._order, event))
         return event
 
     def step(self, until: float) -> bool:
         """Call the next event; False, with the time at `until`, if there is none before."""
         queue = self._queue
-        while queue and queue[0].when <= until:
-            event = heapq.heappop(queue)
+        while queue and queue[0][0] <= until:
+            when, _, event = heapq.heappop(queue)
             if event.callback is not None:
-                self._now = event.when
+                self._now = when
                 event.callback(*event.args)
                 return True
         self._now = max(self._now, until)
