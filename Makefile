@@ -5,7 +5,9 @@ BIN := $(VENV)/bin
 RUNTIME := $(VENV)/.installed
 TOOLS := $(VENV)/.installed-tools
 
-.PHONY: demo test lint bench interop clean
+SOURCES := kafkawire logstore metadata replication kraft cli chaos
+
+.PHONY: demo test lint bench interop bytecode clean
 
 $(RUNTIME): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -17,7 +19,12 @@ $(TOOLS): $(RUNTIME)
 	$(BIN)/python -m pip install --quiet --group dev
 	touch $@
 
-demo: $(RUNTIME)
+# For the many processes that are started below, which would each compile everything where
+# PYTHONDONTWRITEBYTECODE is set.
+bytecode: $(RUNTIME)
+	@$(BIN)/python -m compileall -q $(SOURCES)
+
+demo: bytecode
 	$(BIN)/python -m chaos demo $(ARGS)
 
 lint: $(TOOLS)
@@ -26,13 +33,13 @@ lint: $(TOOLS)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-test: lint
+test: lint bytecode
 	$(BIN)/python -m pytest -n auto --dist loadgroup
 
-bench: $(TOOLS)
+bench: $(TOOLS) bytecode
 	$(BIN)/python -m benchmarks $(ARGS)
 
-interop: $(TOOLS)
+interop: $(TOOLS) bytecode
 	$(BIN)/python -m interop $(ARGS)
 
 clean:
