@@ -113,7 +113,8 @@ class SimulatedDisk:
         self._jobs.clear()
         if job is not None and not job.begun:
             self.storage.cut_power_after(self._rng.randrange(0, 12))
-            with contextlib.suppress(PowerCutError):
+            # Nobody is left to hear that the disk refused.
+            with contextlib.suppress(PowerCutError, StorageError):
                 job.work()
         if power_lost:
             self.storage.crash()

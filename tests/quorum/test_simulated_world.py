@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
 
 import pytest
@@ -193,6 +194,24 @@ def test_work_that_was_under_way_in_a_crash_is_not_reported_and_may_be_done_in_p
         assert not storage.exists("d/b")
         outcomes.add(storage.open("d/a").size() if storage.exists("d/a") else None)
     assert outcomes >= {0, 1}
+
+
+def test_what_fails_in_a_crash_is_nobodys_failure(queue):
+    """The disk refuses the sync that a dying process had just asked for."""
+    refused = 0
+    for seed in range(50):
+        storage = CuttableStorage(random.Random(seed))
+        storage.make_directory("d")
+        storage.fail_syncs()
+        disk, seen = SimulatedDisk(queue, random.Random(seed), storage, DiskConditions()), []
+        disk.run(lambda s=storage: write_and_sync(s, "a"), seen.append)
+        disk.crash(power_lost=False)
+        drain(queue)
+        assert seen == []
+        with contextlib.suppress(StorageError):
+            write_and_sync(storage, "b")
+            refused += 1  # the one failure was that of the dying process
+    assert refused
 
 
 def test_power_is_cut_after_so_many_operations(storage):
