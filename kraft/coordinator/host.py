@@ -186,7 +186,8 @@ class Host(Generic[S]):
             return future
         self._end += 1
         self.shard.replay_marker(marker)
-        self._release(future, None)
+        # Not with the replies of the batch before it: those leave when that is committed.
+        self._await_alone(future, None)
         return future
 
     def tick(self, committed: Callable[[Any], None]) -> None:
@@ -291,9 +292,12 @@ class Host(Generic[S]):
         elif self._replies.open:
             self._replies.waiting.append((future, reply))
         else:
-            self._replies = _Replies()
-            self._replies.waiting.append((future, reply))
-            self._await(self._replies)
+            self._await_alone(future, reply)
+
+    def _await_alone(self, future: asyncio.Future[Any], reply: Any) -> None:
+        self._replies = _Replies()
+        self._replies.waiting.append((future, reply))
+        self._await(self._replies)
 
     def _await(self, replies: _Replies) -> None:
         deadline = self._clock.monotonic() + self._commit_timeout

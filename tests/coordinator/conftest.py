@@ -104,9 +104,9 @@ class Replica:
         image = PartitionImage(self.replicas, isr, leader, self.epoch, self._partition_epoch)
         self.partition.update(image, lambda _: 1, self.clock.monotonic())
 
-    def follow(self) -> None:
-        """Broker 1 fetches: it has everything, so that all of it is committed."""
-        end = self.partition.log.end_offset
+    def follow(self, end: int | None = None) -> None:
+        """Broker 1 fetches: it has everything before `end`, all of it by default, and that is committed."""
+        end = self.partition.log.end_offset if end is None else end
         now = self.clock.monotonic()
         self.partition.fetched_by(1, 1, self.epoch, end, self.partition.log.latest_epoch, now)
 

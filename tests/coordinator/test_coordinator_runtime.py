@@ -391,6 +391,25 @@ async def test_records_of_a_transaction_wait_for_its_marker(scene: Scene) -> Non
         assert await scene.runtime.observe(0, value(b"a")) == 5
 
 
+async def test_a_marker_behind_a_batch_under_way_is_committed_by_itself(pair: Scene) -> None:
+    def in_transaction(shard: Counters, now: float, now_ms: int) -> Decision[int]:
+        return Decision((LogRecord(b"a", b"5"),), 5, producer=Producer(77, 3))
+
+    pair.lead()
+    pair.replica.follow()
+    inside = pair.runtime.submit(0, in_transaction)
+    marker = pair.runtime.complete(0, TransactionMarker(ControlType.COMMIT, 77, 3, coordinator_epoch=1))
+    read = pair.runtime.observe(0, value(b"a"))
+    pair.replica.follow(1)
+    assert await inside == 5
+    await turn()
+    assert not marker.done(), "a failover may take it back, and nobody would write it again"
+    assert not read.done(), "it would tell what may yet be lost"
+    pair.replica.follow()
+    await marker
+    assert await read == 5
+
+
 async def test_a_marker_of_an_old_coordinator_is_refused(scene: Scene) -> None:
     scene.lead()
     await scene.runtime.complete(0, TransactionMarker(ControlType.COMMIT, 77, 3, coordinator_epoch=5))
