@@ -216,3 +216,34 @@ def test_offsets_of_members_that_are_no_consumers_stay(groups: Any) -> None:
     groups.settle(protocol_type="connect")
     assert delete(groups, ("t", 0)) is ErrorCode.NON_EMPTY_GROUP
     assert delete(groups, ("t", 0), group_id="none") is ErrorCode.GROUP_ID_NOT_FOUND
+
+
+def test_a_deleted_topic_takes_the_offsets_of_open_transactions_with_it(groups: Any) -> None:
+    groups.commit(topic="gone", offset=9, producer=Producer(77, 0))
+    groups.commit(topic="kept", offset=9, producer=Producer(77, 0))
+    groups.shard.topics_deleted({"gone"})
+    groups.tick()
+    groups.end_transaction(ControlType.COMMIT, 77)
+    assert groups.committed(topic="gone") == -1
+    assert groups.committed(topic="kept") == 9
+    groups.reload()
+    assert groups.committed(topic="gone") == -1
+
+
+def test_a_pending_offset_that_is_deleted_does_not_come_with_the_commit(groups: Any) -> None:
+    groups.commit(partition=1)
+    groups.commit(offset=9, producer=Producer(77, 0))
+    assert delete(groups, ("t", 0)) == (ErrorCode.NONE,)
+    groups.end_transaction(ControlType.COMMIT, 77)
+    assert groups.committed() == -1
+
+
+def test_a_deleted_group_does_not_come_back_with_a_transaction(groups: Any) -> None:
+    groups.commit(partition=1)
+    groups.commit(offset=9, producer=Producer(77, 0))
+    assert groups.do(groups.shard.delete, "g").reply is True
+    groups.end_transaction(ControlType.COMMIT, 77)
+    assert groups.describe().state == "Dead"
+    assert groups.committed() == -1
+    groups.reload()
+    assert groups.describe().state == "Dead"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 
 from kafkawire.errors import ErrorCode
 from kafkawire.records import ControlType
@@ -92,6 +92,16 @@ class Offsets:
         for topic, partitions in self._groups.get(group_id, {}).items():
             for partition, committed in partitions.items():
                 yield OffsetKey(group_id, topic, partition), committed
+
+    def keys_of(self, group_id: str) -> list[OffsetKey]:
+        """The offsets of a group, and those that open transactions are about to commit."""
+        pending = [key for key in self._unstable if key.group_id == group_id]
+        return list(dict.fromkeys([*(key for key, _ in self.of(group_id)), *pending]))
+
+    def keys_in(self, topics: Collection[str]) -> list[OffsetKey]:
+        """The same for some topics, of every group."""
+        committed = (key for group_id in self._groups for key, _ in self.of(group_id))
+        return list(dict.fromkeys(key for key in (*committed, *self._unstable) if key.topic in topics))
 
     def has(self, group_id: str) -> bool:
         """Whether the group has offsets, or may have when an open transaction ends."""

@@ -125,7 +125,7 @@ class GroupShard:
         yield from self.consumer.tick(now, now_ms)
         if self._deleted_topics:
             deleted, self._deleted_topics = self._deleted_topics, set()
-            yield from self._forget_topics(deleted)
+            yield from self._forget(self.offsets.keys_in(deleted))
         if now >= self._look_at:
             self._look_at = now + self.config.retention_check_interval_ms / 1000
             yield from self._expire(now_ms)
@@ -208,7 +208,7 @@ class GroupShard:
         uses_topic = self._topics_in_use(command.group_id)
         out = Outcome()
         codes = []
-        known = {key for key, _ in self.offsets.of(command.group_id)}
+        known = frozenset(self.offsets.keys_of(command.group_id))
         for topic, partition in command.partitions:
             if uses_topic(topic):
                 codes.append(ErrorCode.GROUP_SUBSCRIBED_TO_TOPIC)
@@ -282,7 +282,7 @@ class GroupShard:
         if not self._is_empty(group_id):
             raise KafkaError(ErrorCode.NON_EMPTY_GROUP)
         out = Outcome()
-        batches = _batches([key for key, _ in self.offsets.of(group_id)])
+        batches = _batches(self.offsets.keys_of(group_id))
         self.offsets.forget(next(batches, ()), out)
         last = next(batches, None) is None
         if last:
@@ -308,10 +308,6 @@ class GroupShard:
     def topics_deleted(self, topics: Collection[str]) -> None:
         """Soft: the next tick takes back the offsets of these topics."""
         self._deleted_topics.update(topics)
-
-    def _forget_topics(self, topics: Collection[str]) -> Iterator[Decision[None]]:
-        for group_id in self.offsets.groups():
-            yield from self._forget([key for key, _ in self.offsets.of(group_id) if key.topic in topics])
 
     def _forget(self, keys: list[OffsetKey]) -> Iterator[Decision[None]]:
         for batch in _batches(keys):
