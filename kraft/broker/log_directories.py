@@ -56,7 +56,9 @@ class LogDirectories:
         self._high_watermarks: dict[tuple[str, int], int] = {}
         self._log_starts: dict[tuple[str, int], int] = {}
         self._cleaned_offsets: dict[tuple[str, int], int] = {}
-        self._written_points: dict[str, dict[tuple[str, int], int]] = {}
+        self._live: set[tuple[str, int]] = set()
+        # What the checkpoints on disk say, by directory and file name.
+        self._written: dict[tuple[str, str], dict[tuple[str, int], int]] = {}
         self._doomed: list[tuple[Log | None, str]] = []
         self._fresh: list[str] = []
         self.clean_epoch = -1
@@ -77,8 +79,8 @@ class LogDirectories:
                 (self._log_starts, LOG_STARTS),
                 (self._cleaned_offsets, CLEANED_OFFSETS),
             ):
-                table.update(read_offsets(self._storage, path, name) or {})
-            self._written_points[path] = read_offsets(self._storage, path, RECOVERY_POINTS) or {}
+                self._written[path, name] = read_offsets(self._storage, path, name) or {}
+                table.update(self._written[path, name])
             for name in self._storage.list(path):
                 if name.endswith(_DELETED):
                     self._doomed.append((None, f"{path}/{name}"))
@@ -102,6 +104,7 @@ class LogDirectories:
             fewest = min(self.paths, key=lambda path: self._counts[path])
             parent = self._preferred.pop(key, fewest)
             self._counts[parent] += 1
+            self._forget_checkpoints(key)
             directory = f"{parent}/{name}"
             self._storage.make_directory(directory)
             # Synced aside, before the first record is: a thousand at once would hold the broker up.
@@ -124,6 +127,7 @@ class LogDirectories:
             log_start=self._log_starts.get(key, 0) if found else 0,
         )
         log.compaction.cleaned_to = self._cleaned_offsets.get(key, 0) if found else 0
+        self._live.add(key)
         return log, self._high_watermarks.get(key, 0) if found else 0
 
     def prefer(self, topic: str, index: int, path: str) -> None:
@@ -145,6 +149,8 @@ class LogDirectories:
         self._storage.rename(log.directory, doomed)
         self._doomed.append((log, doomed))
         self._counts[parent] -= 1
+        topic, _, index = name.rpartition("-")
+        self._live.discard((topic, int(index)))
 
     def remove_deleted(self) -> None:
         """Remove what was deleted. May take long: call it aside, while nothing is being synced: until then
@@ -180,39 +186,48 @@ class LogDirectories:
         """Remember how far every replica knew that records were committed."""
         for path, here in self._by_path(partitions).items():
             offsets = {(each.topic, each.index): each.high_watermark for each in here}
-            write_offsets(self._storage, path, HIGH_WATERMARKS, offsets)
+            self._write(path, HIGH_WATERMARKS, offsets)
 
     def checkpoint_recovery_points(self, partitions: Iterable[Partition]) -> None:
         """Remember below what every log is on the disk for good, and where it starts."""
         for path, here in self._by_path(partitions).items():
             points = {(each.topic, each.index): each.log.recovery_point for each in here}
-            self._write_recovery_points(path, points)
+            self._write(path, RECOVERY_POINTS, points)
             starts = {(each.topic, each.index): each.log.start_offset for each in here}
-            write_offsets(self._storage, path, LOG_STARTS, starts)
+            self._write(path, LOG_STARTS, starts)
 
     def checkpoint_cleaned(self, partitions: Iterable[Partition]) -> None:
         """Remember up to where every log was compacted."""
         for path, here in self._by_path(partitions).items():
             cleaned = {(each.topic, each.index): each.log.compaction.cleaned_to for each in here}
-            write_offsets(
-                self._storage,
-                path,
-                CLEANED_OFFSETS,
-                {key: offset for key, offset in cleaned.items() if offset},
-            )
+            self._write(path, CLEANED_OFFSETS, {key: offset for key, offset in cleaned.items() if offset})
 
     def log_was_cut(self, partition: Partition) -> None:
         """A log is shorter than it was: what is appended in place of its end is not synced, and a restart
         must know."""
         path = partition.log.directory.rpartition("/")[0]
         key = (partition.topic, partition.index)
-        written = self._written_points.get(path, {})
+        written = self._written[path, RECOVERY_POINTS]
         if written.get(key, 0) > partition.log.recovery_point:
-            self._write_recovery_points(path, {**written, key: partition.log.recovery_point})
+            self._write(path, RECOVERY_POINTS, {**written, key: partition.log.recovery_point})
 
-    def _write_recovery_points(self, path: str, points: dict[tuple[str, int], int]) -> None:
-        write_offsets(self._storage, path, RECOVERY_POINTS, points)
-        self._written_points[path] = points
+    def _forget_checkpoints(self, key: tuple[str, int]) -> None:
+        """A log of this name begins, and perhaps there was another: a restart must not take what was
+        checkpointed of that one for this one's. All that are gone are forgotten at once."""
+        if not any(key in offsets for offsets in self._written.values()):
+            return
+        for (path, name), offsets in tuple(self._written.items()):
+            kept = {each: offset for each, offset in offsets.items() if self._is_here(each)}
+            if len(kept) < len(offsets):
+                self._write(path, name, kept)
+
+    def _is_here(self, key: tuple[str, int]) -> bool:
+        topic, index = key
+        return key in self._live or f"{topic}-{index}" in self._found
+
+    def _write(self, path: str, name: str, offsets: dict[tuple[str, int], int]) -> None:
+        write_offsets(self._storage, path, name, offsets)
+        self._written[path, name] = offsets
 
     def _by_path(self, partitions: Iterable[Partition]) -> dict[str, list[Partition]]:
         by_path: dict[str, list[Partition]] = {path: [] for path in self.paths}

@@ -139,3 +139,48 @@ def test_a_log_lies_where_it_was_asked_for() -> None:
     assert place.open("orders", TOPIC_ID, 2, LogConfig())[0].directory == "other/orders-2"
     place.delete(preferred)
     assert place.open("orders", TOPIC_ID, 1, LogConfig())[0].directory == f"{ROOT}/orders-1"
+
+
+def hosted(log: Log, topic_id: UUID = TOPIC_ID) -> Partition:
+    outbox = Outbox(lambda: None)
+    return Partition("orders", (topic_id.bytes, 0), log, 1, ReplicationSettings(), outbox)
+
+
+def checkpoint_all(place: LogDirectories, partition: Partition) -> None:
+    place.checkpoint_high_watermarks([partition])
+    place.checkpoint_recovery_points([partition])
+    place.checkpoint_cleaned([partition])
+
+
+def old_topic(place: LogDirectories) -> Partition:
+    """A topic of which everything up to offset 5 is committed, synced, compacted and deleted."""
+    partition = hosted(opened(place))
+    append(partition.log, 5)
+    sync(partition.log)
+    partition.high_watermark = partition.log.compaction.cleaned_to = 5
+    partition.log.advance_start(5)
+    checkpoint_all(place, partition)
+    return partition
+
+
+def test_what_was_checkpointed_of_a_deleted_topic_says_nothing_of_one_created_anew() -> None:
+    """Killed before the next checkpoint, the process would come back to a log that starts behind its end."""
+    storage = storage_with_root()
+    place = directories(storage)
+    place.delete(old_topic(place).log)
+    append(opened(place, UUID(int=8)), 3)
+    storage.kill()
+    log, high_watermark = directories(storage).open("orders", UUID(int=8), 0, LogConfig())
+    assert (log.start_offset, log.end_offset, high_watermark) == (0, 3, 0)
+    assert (log.recovery_point, log.compaction.cleaned_to) == (0, 0)
+
+
+def test_nor_does_it_when_the_topic_was_created_anew_while_this_broker_was_away() -> None:
+    storage = storage_with_root()
+    old_topic(directories(storage))
+    storage.kill()
+    append(opened(directories(storage), UUID(int=8)), 3)
+    storage.kill()
+    log, high_watermark = directories(storage).open("orders", UUID(int=8), 0, LogConfig())
+    assert (log.start_offset, log.end_offset, high_watermark) == (0, 3, 0)
+    assert (log.recovery_point, log.compaction.cleaned_to) == (0, 0)
