@@ -111,6 +111,7 @@ def _apply(view: View, target: ConfigResource, alteration: ConfigAlteration, val
         return
     if text is None:
         raise KafkaError(ErrorCode.INVALID_REQUEST, f"Null value not supported for : {name}")
+    _check_agreed(target, name)
     if op is not AlterConfigOp.SET:
         text = _altered_list(view, target, key, values, (op, text))
     parse_value(key, text)
@@ -125,6 +126,16 @@ def _key(target: ConfigResource, name: str) -> ConfigKey:
     if key.read_only:
         raise KafkaError(ErrorCode.INVALID_REQUEST, f"Cannot update these configs dynamically: {name}")
     return key
+
+
+def _check_agreed(target: ConfigResource, name: str) -> None:
+    """Raise KafkaError(INVALID_CONFIG) for min.insync.replicas of one broker: a leader that commits with
+    fewer replicas than the controller counts on might be followed by an eligible one that lacks records."""
+    if name == "min.insync.replicas" and target.type is ConfigResourceType.BROKER and target.name:
+        raise KafkaError(
+            ErrorCode.INVALID_CONFIG,
+            "Broker-level min.insync.replicas cannot be altered while eligible leader replicas are kept.",
+        )
 
 
 def _altered_list(

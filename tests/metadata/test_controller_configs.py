@@ -82,6 +82,14 @@ def test_configs_of_one_broker(scene):
     assert scene.image.configs.broker(1) == {}
 
 
+def test_all_brokers_and_the_controller_have_one_minimum_of_replicas(scene):
+    change = ConfigAlteration("min.insync.replicas", SET, "2")
+    (result,) = alter(scene, AlterConfigsResource(BROKER, "", (change,)))
+    assert result.error_code is ErrorCode.NONE
+    (result,) = alter(scene, AlterConfigsResource(BROKER, "1", (ConfigAlteration(change.name, DELETE),)))
+    assert result.error_code is ErrorCode.NONE, "an earlier release may have left one"
+
+
 @pytest.mark.parametrize(
     ("resource", "code", "message"),
     [
@@ -117,6 +125,11 @@ def test_configs_of_one_broker(scene):
             AlterConfigsResource(BROKER, "1", (ConfigAlteration("node.id", SET, "5"),)),
             ErrorCode.INVALID_REQUEST,
             "Cannot update these configs dynamically: node.id",
+        ),
+        (
+            AlterConfigsResource(BROKER, "1", (ConfigAlteration("min.insync.replicas", SET, "1"),)),
+            ErrorCode.INVALID_CONFIG,
+            "Broker-level min.insync.replicas",
         ),
         (
             AlterConfigsResource(BROKER, "", (ConfigAlteration("nonsense", SET, "5"),)),
