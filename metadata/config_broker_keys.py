@@ -148,7 +148,7 @@ LOG_MANAGER: Final = (
         "log.flush.scheduler.interval.ms",
         _LONG,
         LONG_MAX,
-        "How often logs are looked through for what is to be synced.",
+        "As `log.flush.interval.ms`, where that is not given.",
         _NATURAL,
     ),
     broker_setting(

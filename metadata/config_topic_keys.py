@@ -159,7 +159,7 @@ SEGMENTS: Final = (
         "flush.ms",
         _LONG,
         LONG_MAX,
-        "After how many milliseconds the log is synced to disk.",
+        "After how many milliseconds what was appended is synced to disk; looked at a few times a second.",
         Between(0, LONG_MAX),
         synonyms=(Synonym("log.flush.interval.ms"), Synonym("log.flush.scheduler.interval.ms")),
     ),

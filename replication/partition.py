@@ -1,5 +1,4 @@
-"""One replica of one partition: its role, its high watermark, and every rule about who may read and write
-when.
+"""One replica of one partition: its role, its high watermark, and who may read and write when.
 
 Synchronous and without a clock: events come in with `now` (monotonic seconds), effects are visible at once
 in the log, in `Outbox` (what the shell has to do) and through `Acknowledgement` and `Watcher` (who waits).
@@ -16,6 +15,7 @@ from replication.isr import CommittedIsr, IsrChange, PendingExpand, PendingShrin
 from replication.leader import BrokerEpochs, Leader
 from replication.outbox import Outbox
 from replication.settings import ReplicationSettings
+from replication.sync_schedule import SyncSchedule
 from replication.waiting import Acknowledgement, Acknowledgements, Watcher
 
 RETRY_ISR_AFTER = 0.5
@@ -47,6 +47,7 @@ class Partition:
         self.partition_epoch = -1
         self.acknowledgements = Acknowledgements()
         self.watchers: dict[Watcher, None] = {}
+        self._syncs = SyncSchedule(log)
 
     def __repr__(self) -> str:
         return f"<{self.topic}-{self.index} {self.role!r} hw={self.high_watermark} end={self.log.end_offset}>"
@@ -95,8 +96,7 @@ class Partition:
         self._sync_if_owed()
 
     def _sync_if_owed(self) -> None:
-        # A process that was killed leaves records that nobody has synced, and so does one that was told to
-        # sync only now.
+        # A process that was killed leaves what nobody has synced, and so does one that is told to only now.
         if self.held_end() < self.log.end_offset:
             self.outbox.want_sync(self)
 
@@ -152,7 +152,7 @@ class Partition:
         appended = self.log.append_as_leader(records, leader.epoch, now_ms, origin=origin)
         if not appended.duplicate:
             leader.appended(end_before, now)
-            if self.settings.sync_before_acknowledging:
+            if self.settings.sync_before_acknowledging or self._syncs.is_full():
                 self.outbox.want_sync(self)
             self._advance(leader, now)
             self._notify()
@@ -300,9 +300,10 @@ class Partition:
             self._advance(leader, now)
 
     def tick(self, now: float) -> None:
-        """Look for followers that fell behind and for producers that waited too long. Call it a few times a
-        second."""
+        """Look for followers that fell behind and producers that waited too long, a few times a second."""
         self.acknowledgements.expire(self, now)
+        if self._syncs.is_due(now):
+            self.outbox.want_sync(self)
         leader = self.role
         if not isinstance(leader, Leader) or leader.is_alone:
             return
@@ -332,8 +333,7 @@ class Partition:
             self._advance(self.role, now)
 
     def held_end(self) -> int:
-        """The end of what this replica may vouch for: all of its log, or what is synced where that is
-        asked."""
+        """The end of what this replica may vouch for: its log, or what is synced where that is asked."""
         if self.settings.sync_before_acknowledging:
             return min(self.log.recovery_point, self.log.end_offset)
         return self.log.end_offset
@@ -367,7 +367,7 @@ class Partition:
         """
         if len(records):
             self.log.append_as_follower(records)
-            if self.settings.sync_before_acknowledging:
+            if self.settings.sync_before_acknowledging or self._syncs.is_full():
                 self.outbox.want_sync(self)
         self.high_watermark = max(self.high_watermark, min(leader_high_watermark, self.log.end_offset))
         if leader_start > self.log.start_offset:

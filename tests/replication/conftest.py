@@ -102,6 +102,7 @@ class Settings:
         values = image.configs.topic(topic)
         return LogConfig(
             flush_messages=int(values.get("flush.messages", 2**63 - 1)),
+            flush_ms=int(values.get("flush.ms", 2**63 - 1)),
             retention_ms=int(values.get("retention.ms", 604_800_000)),
             segment_bytes=int(values.get("segment.bytes", 1 << 30)),
         )
