@@ -190,9 +190,7 @@ class Node:
         config = self._config
         voters = {voter.node_id: (voter.address.host, voter.address.port) for voter in config.cluster.voters}
         place = QuorumPlace(
-            QuorumConfig(
-                node_id=config.node_id, voters=tuple(sorted(voters)), max_entry_bytes=MAX_METADATA_BATCH
-            ),
+            quorum_config(config),
             voters,
             config.metadata_dir,
             ThreadDiskWorker(),
@@ -222,6 +220,24 @@ class Node:
             self._peer,
             self._fail,
         )
+
+
+def quorum_config(config: NodeConfig) -> QuorumConfig:
+    """What the node's configuration says to its quorum."""
+
+    def number(name: str) -> int:
+        value = config.settings[name]
+        assert isinstance(value, int), name
+        return value
+
+    return QuorumConfig.tuned(
+        config.node_id,
+        tuple(sorted(voter.node_id for voter in config.cluster.voters)),
+        election_timeout=number("controller.quorum.election.timeout.ms") / 1000,
+        majority_timeout=number("controller.quorum.fetch.timeout.ms") / 1000,
+        max_entry_bytes=MAX_METADATA_BATCH,
+        snapshot_interval_bytes=number("metadata.log.max.record.bytes.between.snapshots"),
+    )
 
 
 async def _cancel(task: asyncio.Task[None]) -> None:

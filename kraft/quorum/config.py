@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 MIB = 1024 * 1024
 
@@ -87,6 +87,28 @@ class QuorumConfig:
         for problem, holds in problems.items():
             if holds:
                 raise ValueError(problem)
+
+    @classmethod
+    def tuned(
+        cls,
+        node_id: int,
+        voters: tuple[int, ...],
+        *,
+        election_timeout: float,
+        majority_timeout: float,
+        **limits: int,
+    ) -> QuorumConfig:
+        """With these times, and the others at their defaults where they fit in, else as much shorter as that
+        takes. `majority_timeout` is the most that a leader goes on without a majority in touch."""
+        usual = cls(node_id, voters, **limits)
+        patience = min(usual.check_quorum_timeout, majority_timeout, election_timeout)
+        return replace(
+            usual,
+            election_timeout_min=election_timeout,
+            election_timeout_max=2 * election_timeout,
+            heartbeat_interval=min(usual.heartbeat_interval, election_timeout / 4, patience / 2),
+            check_quorum_timeout=patience,
+        )
 
     @property
     def peers(self) -> tuple[int, ...]:

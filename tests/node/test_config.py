@@ -17,6 +17,7 @@ from kraft.config_sources import (
     parse_toml,
     read_file,
 )
+from kraft.node import quorum_config
 
 SECRET = "0123456789abcdef0123"
 VOTERS = "101@10.0.0.1:9093,102@10.0.0.2:9093,103@[fd00::3]:9093"
@@ -48,6 +49,21 @@ def test_a_node_that_is_told_nothing_but_its_id_is_a_whole_cluster() -> None:
     assert config.static == {"node.id": "7"}
     assert len(config.cluster.secret.reveal()) == 64
     assert config.cluster.secret != configured(node_id="7").cluster.secret
+
+
+def test_the_quorum_obeys_its_keys() -> None:
+    config = quorum_config(
+        configured(
+            node_id="7",
+            controller_quorum_election_timeout_ms="1000",
+            controller_quorum_fetch_timeout_ms="200",
+            metadata_log_max_record_bytes_between_snapshots="5000",
+        )
+    )
+    assert (config.node_id, config.voters) == (7, (7,))
+    assert (config.election_timeout_min, config.election_timeout_max) == (1.0, 2.0)
+    assert config.check_quorum_timeout == 0.2
+    assert config.snapshot_interval_bytes == 5000
 
 
 def test_a_broker_of_a_cluster() -> None:

@@ -121,3 +121,24 @@ def test_the_defaults_work():
     config = QuorumConfig(node_id=1, voters=(1, 2, 3, 4, 5))
     assert config.majority == 3
     assert config.peers == (2, 3, 4, 5)
+
+
+def tuned(election_timeout, majority_timeout=2.0):
+    return QuorumConfig.tuned(
+        1, (1, 2, 3), election_timeout=election_timeout, majority_timeout=majority_timeout
+    )
+
+
+def test_the_usual_times_are_the_defaults():
+    assert tuned(0.3) == QuorumConfig(node_id=1, voters=(1, 2, 3))
+
+
+@pytest.mark.parametrize("election_timeout", [0.001, 0.1, 1.0, 60.0])
+@pytest.mark.parametrize("majority_timeout", [0.001, 0.1, 1.0, 60.0])
+def test_whatever_times_are_asked_for_the_others_fit_in(election_timeout, majority_timeout):
+    config = tuned(election_timeout, majority_timeout)
+    assert (config.election_timeout_min, config.election_timeout_max) == (
+        election_timeout,
+        2 * election_timeout,
+    )
+    assert config.check_quorum_timeout <= majority_timeout
