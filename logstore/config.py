@@ -19,8 +19,8 @@ _INT64_MAX = 2**63 - 1
 class LogConfig:
     """Settings of one partition's log; sizes in bytes, times in milliseconds.
 
-    Each field is the topic key of the same name with dots for underscores, except `producer_id_expiration_ms`
-    and `file_delete_delay_ms` (`log.segment.delete.delay.ms`), which Kafka also has on the broker.
+    Each field is the topic key of the same name with dots for underscores, except
+    `producer_id_expiration_ms`, which only brokers have.
     """
 
     segment_bytes: int = 1_073_741_824

@@ -11,11 +11,8 @@ from metadata.config_keys import ConfigLayers, ConfigValue, broker_key, format_v
 from metadata.image import MetadataImage
 from replication.settings import ReplicationSettings
 
-_BROKER_ONLY = {
-    "file_delete_delay_ms": "log.segment.delete.delay.ms",
-    "producer_id_expiration_ms": "producer.id.expiration.ms",
-}
-"""Fields of LogConfig that no topic key sets, or that Kafka has on the broker as well."""
+_BROKER_ONLY = {"producer_id_expiration_ms": "producer.id.expiration.ms"}
+"""Fields of LogConfig that no topic key sets."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +77,7 @@ class BrokerConfiguration:
         if known is not None and all(a is b for a, b in zip(known.sources, layers, strict=True)):
             return known
         values = topic_config(*layers)
-        log = self._log_config(values)
+        log = self._log_config(values, layers)
         min_isr = values["min.insync.replicas"]
         assert isinstance(min_isr, int)
         replication = ReplicationSettings(
@@ -92,11 +89,12 @@ class BrokerConfiguration:
         self._topics[topic] = resolved
         return resolved
 
-    def _log_config(self, values: Mapping[str, ConfigValue]) -> LogConfig:
+    @staticmethod
+    def _log_config(values: Mapping[str, ConfigValue], layers: ConfigLayers) -> LogConfig:
         settings: dict[str, object] = {}
         for field in fields(LogConfig):
             if field.name in _BROKER_ONLY:
-                settings[field.name] = self.value(_BROKER_ONLY[field.name])
+                settings[field.name] = resolve(broker_key(_BROKER_ONLY[field.name]), layers).value
                 continue
             value = values[field.name.replace("_", ".")]
             settings[field.name] = format_value(value) if isinstance(value, tuple) else value

@@ -1,0 +1,35 @@
+"""What brokers make of a topic's keys and their own, those that change while they run among them."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+from kraft.broker.configuration import BrokerConfiguration
+from metadata.image import EMPTY_IMAGE, MetadataImage
+from metadata.records import CLUSTER_DEFAULT, ConfigRecord, ConfigResourceType, Record, TopicRecord
+
+TOPIC, BROKER = ConfigResourceType.TOPIC, ConfigResourceType.BROKER
+
+
+def image_with(*configs: tuple[ConfigResourceType, str, str, str]) -> MetadataImage:
+    records: list[Record] = [TopicRecord("t", UUID(int=7)), *(ConfigRecord(*each) for each in configs)]
+    return EMPTY_IMAGE.apply(records, 0)
+
+
+@pytest.mark.parametrize(
+    ("config", "field", "expected"),
+    [
+        ((TOPIC, "t", "file.delete.delay.ms", "5"), "file_delete_delay_ms", 5),
+        ((BROKER, "1", "log.segment.delete.delay.ms", "5"), "file_delete_delay_ms", 5),
+        ((BROKER, CLUSTER_DEFAULT, "producer.id.expiration.ms", "5"), "producer_id_expiration_ms", 5),
+        ((BROKER, "1", "producer.id.expiration.ms", "5"), "producer_id_expiration_ms", 5),
+        ((BROKER, "2", "producer.id.expiration.ms", "5"), "producer_id_expiration_ms", 86_400_000),
+    ],
+)
+def test_what_is_changed_while_a_broker_runs_counts(config: Any, field: str, expected: int) -> None:
+    configuration = BrokerConfiguration(1, {})
+    assert getattr(configuration.log_config(image_with(), "t"), field) != 5
+    assert getattr(configuration.log_config(image_with(config), "t"), field) == expected
