@@ -57,19 +57,24 @@ def youngest(segments: Sequence[Segment], *, start: int, up_to: int) -> Timestam
     best = NO_TIMESTAMP
     for segment in segments:
         if segment.next_offset > start and segment.base_offset < up_to:
-            best = max(best, _largest_before(segment, up_to))
+            best = max(best, _largest_between(segment, start, up_to))
     if best == NO_TIMESTAMP:
         return None
     return first_at_or_after(segments, best, start=start, up_to=up_to)
 
 
-def _largest_before(segment: Segment, up_to: int) -> int:
+def _largest_between(segment: Segment, start: int, up_to: int) -> int:
     timestamp, offset = segment.largest_timestamp
-    if offset < up_to:
+    if segment.base_offset >= start and offset < up_to:
         return timestamp
     largest = NO_TIMESTAMP
-    for _, header in segment.scan(0):
+    for position, header in segment.scan(segment.locate(max(start, segment.base_offset))):
         if header.next_offset > up_to:
             break
-        largest = max(largest, header.largest_timestamp)
+        if header.base_offset < start:
+            batch = segment.file.read_at(position, header.size)
+            here = (each.timestamp for each in records(batch) if each.offset >= start)
+            largest = max(here, default=NO_TIMESTAMP)
+        else:
+            largest = max(largest, header.largest_timestamp)
     return largest

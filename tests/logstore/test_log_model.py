@@ -354,11 +354,11 @@ class LogModel(RuleBasedStateMachine):
             if record.offset >= self.start
         ]
         if not stamps:
-            assert found is None or found.offset >= self.start
-        elif found is not None:
-            # A batch that begins before the start may hold the largest one there: then it is not found.
+            assert found is None
+        else:
             best = max(record.timestamp for record in stamps)
             first = next(record for record in stamps if record.timestamp == best)
+            assert found is not None
             assert (found.timestamp, found.offset) == (first.timestamp, first.offset)
 
     @rule()

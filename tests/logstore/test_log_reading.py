@@ -160,3 +160,17 @@ def test_time_lookups(open_log: OpenLog) -> None:
     log.advance_start(4)
     assert log.offset_for_time(0, up_to=12) == (150, 4, 2)
     assert log.max_timestamp(8) == (300, 7, 3)
+
+
+def test_what_lies_before_the_start_is_not_the_youngest(open_log: OpenLog) -> None:
+    log = open_log()
+    log.append_as_leader(build_batch([(900, None, b"a"), (300, None, b"b")]), 0, NOW_MS)
+    log.append_as_leader(build_batch([(500, None, b"c")]), 0, NOW_MS)
+    log.append_as_leader(build_batch([(400, None, b"d")]), 0, NOW_MS)
+    log.advance_start(1)
+    assert log.max_timestamp(4) == (500, 2, 0)
+    assert log.max_timestamp(2) == (300, 1, 0), "the start lies inside of the batch"
+    log.advance_start(3)
+    assert log.max_timestamp(4) == (400, 3, 0)
+    log.advance_start(4)
+    assert log.max_timestamp(4) is None
