@@ -276,12 +276,12 @@ class Log:
     def offset_for_time(self, timestamp_ms: int, *, up_to: int) -> TimestampOffset | None:
         """The first record before `up_to` that is not older; raises StorageError, KafkaError."""
         return first_at_or_after(
-            self._content.segments.all, timestamp_ms, start=self._content.start_offset, up_to=up_to
+            self._content.segments, timestamp_ms, start=self._content.start_offset, up_to=up_to
         )
 
     def max_timestamp(self, up_to: int) -> TimestampOffset | None:
         """The first of the youngest records before `up_to`; raises StorageError, KafkaError."""
-        return youngest(self._content.segments.all, start=self._content.start_offset, up_to=up_to)
+        return youngest(self._content.segments, start=self._content.start_offset, up_to=up_to)
 
     # Transactions.
 

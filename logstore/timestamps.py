@@ -5,12 +5,12 @@ Source: `UnifiedLog.fetchOffsetByTimestamp`, `LogSegment.findOffsetByTimestamp`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import NamedTuple
 
 from kafkawire.records import records
 from logstore.indexes import NO_TIMESTAMP
 from logstore.segment import Segment
+from logstore.segments import Segments
 
 
 class TimestampOffset(NamedTuple):
@@ -22,17 +22,18 @@ class TimestampOffset(NamedTuple):
 
 
 def first_at_or_after(
-    segments: Sequence[Segment], timestamp: int, *, start: int, up_to: int
+    segments: Segments, timestamp: int, *, start: int, up_to: int
 ) -> TimestampOffset | None:
     """The first record in [start, up_to) that is not older than `timestamp`; None if there is none.
 
     Raises StorageError, KafkaError.
     """
-    for segment in segments:
+    for segment in segments.all:
         if segment.base_offset >= up_to:
             return None
         if segment.next_offset > start and segment.largest_timestamp[0] >= timestamp:
             found = _first_in(segment, timestamp, start)
+            segments.keep_warm(segment)
             if found is not None:
                 return found if found.offset < up_to else None
     return None
@@ -49,15 +50,17 @@ def _first_in(segment: Segment, timestamp: int, start: int) -> TimestampOffset |
     return None
 
 
-def youngest(segments: Sequence[Segment], *, start: int, up_to: int) -> TimestampOffset | None:
+def youngest(segments: Segments, *, start: int, up_to: int) -> TimestampOffset | None:
     """The first of the records with the largest timestamp in [start, up_to); None if there is none.
 
     Raises StorageError, KafkaError.
     """
     best = NO_TIMESTAMP
-    for segment in segments:
+    for segment in segments.all:
         if segment.next_offset > start and segment.base_offset < up_to:
             best = max(best, _largest_between(segment, start, up_to))
+            if segment.base_offset < start:
+                segments.keep_warm(segment)
     if best == NO_TIMESTAMP:
         return None
     return first_at_or_after(segments, best, start=start, up_to=up_to)
@@ -68,7 +71,7 @@ def _largest_between(segment: Segment, start: int, up_to: int) -> int:
     if segment.base_offset >= start and offset < up_to:
         return timestamp
     largest = NO_TIMESTAMP
-    for position, header in segment.scan(segment.locate(max(start, segment.base_offset))):
+    for position, header in segment.scan(segment.locate(start) if segment.base_offset < start else 0):
         if header.next_offset > up_to:
             break
         if header.base_offset < start:

@@ -102,6 +102,22 @@ def test_only_a_few_closed_segments_keep_their_indexes(open_log: OpenLog, memory
     assert sum(segment.loaded for segment in segments.all[:-1]) <= 4
 
 
+def test_few_indexes_stay_in_memory_when_times_are_looked_up(open_log: OpenLog) -> None:
+    log = open_log(segment_bytes=200)
+    fill(log, 40)
+    segments = log._content.segments
+    assert len(segments.all) > 10
+    for step in range(40):
+        found = log.offset_for_time(NOW_MS + step, up_to=40)
+        assert found is not None
+        assert found.offset == step
+    for end in range(1, 41):
+        newest = log.max_timestamp(end)
+        assert newest is not None
+        assert newest.offset == end - 1
+    assert sum(segment.loaded for segment in segments.all[:-1]) <= 4
+
+
 def test_gaps_of_compaction_are_stepped_over(open_log: OpenLog) -> None:
     log = open_log(cleanup_policy="compact", segment_bytes=202)
     for base in (0, 5, 20, 30, 50):
