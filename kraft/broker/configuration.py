@@ -14,6 +14,9 @@ from replication.settings import ReplicationSettings
 _BROKER_ONLY = {"producer_id_expiration_ms": "producer.id.expiration.ms"}
 """Fields of LogConfig that no topic key sets."""
 
+_FEW = 64
+"""So many topics that are gone are not worth an effort."""
+
 
 @dataclass(frozen=True, slots=True)
 class _Resolved:
@@ -86,6 +89,8 @@ class BrokerConfiguration:
             sync_before_acknowledging=log.flush_messages == 1,
         )
         resolved = _Resolved(tuple(layers), log, replication)
+        if len(self._topics) > 2 * len(image.topics) + _FEW:
+            self._topics = {name: each for name, each in self._topics.items() if name in image.topics}
         self._topics[topic] = resolved
         return resolved
 

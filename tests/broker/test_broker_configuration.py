@@ -33,3 +33,11 @@ def test_what_is_changed_while_a_broker_runs_counts(config: Any, field: str, exp
     configuration = BrokerConfiguration(1, {})
     assert getattr(configuration.log_config(image_with(), "t"), field) != 5
     assert getattr(configuration.log_config(image_with(config), "t"), field) == expected
+
+
+def test_topics_that_come_and_go_leave_nothing_behind() -> None:
+    configuration = BrokerConfiguration(1, {})
+    for number in range(2000):
+        image = EMPTY_IMAGE.apply([TopicRecord(f"t{number}", UUID(int=number))], 0)
+        configuration.log_config(image, f"t{number}")
+    assert len(configuration._topics) < 200
