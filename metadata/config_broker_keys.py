@@ -69,16 +69,28 @@ REPLICA_FETCHING: Final = (
         "replica.fetch.wait.max.ms", _INT, 500, "How long a follower's fetch waits for records.", _NATURAL
     ),
     broker_setting(
-        "replica.fetch.min.bytes", _INT, 1, "How many bytes a follower's fetch waits for.", _NATURAL
+        "replica.fetch.min.bytes",
+        _INT,
+        1,
+        "How many bytes a follower's fetch waits for. Accepted, without effect.",
+        _NATURAL,
     ),
     broker_setting(
         "replica.fetch.max.bytes", _INT, 1_048_576, "Bytes of one partition in a follower's fetch.", _NATURAL
     ),
     broker_setting(
-        "replica.fetch.response.max.bytes", _INT, 10_485_760, "Bytes in a follower's fetch.", _NATURAL
+        "replica.fetch.response.max.bytes",
+        _INT,
+        10_485_760,
+        "Bytes in a follower's fetch. Accepted, without effect.",
+        _NATURAL,
     ),
     broker_setting(
-        "replica.fetch.backoff.ms", _INT, 1000, "How long a follower waits after a failed fetch.", _NATURAL
+        "replica.fetch.backoff.ms",
+        _INT,
+        1000,
+        "How long a follower waits after a failed fetch. Accepted, without effect.",
+        _NATURAL,
     ),
     broker_setting(
         "replica.high.watermark.checkpoint.interval.ms",
@@ -101,7 +113,7 @@ NETWORK: Final = (
         "queued.max.requests",
         _INT,
         500,
-        "Requests that may wait for their reply before reading stops.",
+        "Requests that may wait for their reply before reading stops. Accepted, without effect.",
         _POSITIVE,
     ),
     broker_setting("connections.max.idle.ms", _LONG, 600_000, "After how long an idle connection is closed."),
@@ -132,7 +144,11 @@ NETWORK: Final = (
         Between(1024, INT_MAX),
     ),
     broker_setting(
-        "request.timeout.ms", _INT, 30_000, "How long a request to another node may take.", _POSITIVE
+        "request.timeout.ms",
+        _INT,
+        30_000,
+        "How long a request to another node may take. Accepted, without effect.",
+        _POSITIVE,
     ),
 )
 
@@ -162,7 +178,7 @@ LOG_MANAGER: Final = (
         "log.flush.start.offset.checkpoint.interval.ms",
         _INT,
         60_000,
-        "How often log start offsets are written to disk.",
+        "How often log start offsets are written to disk. Accepted, without effect.",
         _NATURAL,
     ),
     broker_setting(
@@ -208,7 +224,7 @@ LOG_MANAGER: Final = (
         "num.recovery.threads.per.data.dir",
         _INT,
         2,
-        "Threads that recover logs after an unclean stop.",
+        "Threads that recover logs after an unclean stop. Accepted, without effect.",
         _POSITIVE,
     ),
 )
@@ -223,7 +239,11 @@ PRODUCERS: Final = (
         update=Update.CLUSTER_WIDE,
     ),
     broker_setting(
-        "producer.id.expiration.check.interval.ms", _INT, 600_000, "How often that is looked at.", _POSITIVE
+        "producer.id.expiration.check.interval.ms",
+        _INT,
+        600_000,
+        "How often that is looked at. Accepted, without effect.",
+        _POSITIVE,
     ),
     broker_setting(
         "transactional.id.expiration.ms",
@@ -259,7 +279,7 @@ PRODUCERS: Final = (
         "transaction.abort.timed.out.transaction.cleanup.interval.ms",
         _INT,
         10_000,
-        "How often transactions are looked through for what timed out.",
+        "How often transactions are looked through for what timed out. Accepted, without effect.",
         _POSITIVE,
     ),
     broker_setting(

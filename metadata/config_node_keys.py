@@ -159,7 +159,7 @@ FAILURE_DETECTION: Final = (
         "initial.broker.registration.timeout.ms",
         _INT,
         60_000,
-        "How long a broker tries to register.",
+        "How long a broker tries to register. Accepted, without effect.",
         _POSITIVE,
     ),
     broker_setting(
@@ -184,7 +184,7 @@ FAILURE_DETECTION: Final = (
         "controller.quorum.request.timeout.ms",
         _INT,
         2000,
-        "How long a request between nodes may take.",
+        "How long a request between nodes may take. Accepted, without effect.",
         _POSITIVE,
     ),
     controller_setting(

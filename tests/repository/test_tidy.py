@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from metadata.config_keys import BROKER_KEYS, TOPIC_KEYS
+
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = ("kafkawire", "logstore", "metadata", "replication", "kraft", "cli", "chaos")
 CORES = ("kafkawire", "logstore", "metadata", "replication")
@@ -184,3 +186,18 @@ def test_sizes_are_counted_without_docstring_and_self() -> None:
     )
     ((name, node),) = functions(ast.parse(source))
     assert (name, body_lines(node), constructor_parameters(node)) == ("A.__init__", 2, 2)
+
+
+def test_a_key_of_a_node_that_nothing_asks_for_says_so() -> None:
+    table = {f"metadata/config_{kind}_keys.py" for kind in ("broker", "node", "topic")}
+    code = "".join(
+        path.read_text(encoding="utf-8") for name, path in sources(*PACKAGES[:-1]) if name not in table
+    )
+    behind_topics = {synonym.name for key in TOPIC_KEYS.values() for synonym in key.synonyms}
+    internal = tuple(f"{prefix}." for prefix in ("offsets.topic", "transaction.state.log"))
+    silent = {
+        name
+        for name in BROKER_KEYS.keys() - behind_topics
+        if f'"{name}"' not in code and not name.startswith(internal)
+    }
+    assert silent == {name for name, key in BROKER_KEYS.items() if "without effect" in key.doc}
