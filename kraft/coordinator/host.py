@@ -150,7 +150,10 @@ class Host(Generic[S]):
             try:
                 self._write(decision.records, decision.producer, now_ms)
             except KafkaError as error:
-                resolve(future, KafkaError(as_coordinator(error.code), error.message))
+                refused = KafkaError(as_coordinator(error.code), error.message)
+                resolve(future, refused)
+                for answer in decision.answers:
+                    self._answer(Answer(answer.ticket, refused))
                 return
         if isinstance(decision.reply, Ticket):
             self._tickets[decision.reply] = future

@@ -228,6 +228,17 @@ async def test_a_decision_that_fits_into_no_batch_changes_nothing(make_replica: 
     assert scene.batches() == []
 
 
+async def test_a_decision_that_fits_into_no_batch_leaves_nobody_waiting(
+    make_replica: Any, clock: Any
+) -> None:
+    scene = Scene(make_replica("counters", config=LogConfig(max_message_bytes=200)), clock)
+    scene.lead()
+    parked = scene.runtime.submit(0, lambda shard, now, now_ms: shard.park())
+    calling = scene.runtime.submit(0, lambda shard, now, now_ms: shard.call(b"a" * 200))
+    assert await error_of(calling) is ErrorCode.UNKNOWN_SERVER_ERROR
+    assert await error_of(parked) is ErrorCode.UNKNOWN_SERVER_ERROR
+
+
 async def test_an_error_of_the_core_reaches_who_asked(scene: Scene) -> None:
     def refuse(shard: Counters, now: float, now_ms: int) -> Decision[int]:
         raise KafkaError(ErrorCode.ILLEGAL_GENERATION)
