@@ -14,6 +14,7 @@ from metadata.config_types import (
     ConfigKey,
     ConfigType,
     OneOf,
+    PositiveOrUnlimited,
     Scope,
     SomeOf,
     Update,
@@ -23,6 +24,7 @@ _BOOLEAN = ConfigType.BOOLEAN
 _SHORT, _INT, _LONG = ConfigType.SHORT, ConfigType.INT, ConfigType.LONG
 _NATURAL: Final = Between(0, LONG_MAX)
 _POSITIVE: Final = Between(1, LONG_MAX)
+_RETENTION: Final = PositiveOrUnlimited()
 
 
 TOPICS: Final = (
@@ -181,12 +183,8 @@ LOG_MANAGER: Final = (
         "How often log start offsets are written to disk. Accepted, without effect.",
         _NATURAL,
     ),
-    broker_setting(
-        "log.retention.minutes", _INT, None, "As `log.retention.ms`, in minutes.", Between(-1, INT_MAX)
-    ),
-    broker_setting(
-        "log.retention.hours", _INT, 168, "As `log.retention.ms`, in hours.", Between(-1, INT_MAX)
-    ),
+    broker_setting("log.retention.minutes", _INT, None, "As `log.retention.ms`, in minutes.", _RETENTION),
+    broker_setting("log.retention.hours", _INT, 168, "As `log.retention.ms`, in hours.", _RETENTION),
     broker_setting("log.roll.hours", _INT, 168, "As `log.roll.ms`, in hours.", Between(1, INT_MAX)),
     broker_setting(
         "log.roll.jitter.hours", _INT, 0, "As `log.roll.jitter.ms`, in hours.", Between(0, INT_MAX)
@@ -239,11 +237,7 @@ PRODUCERS: Final = (
         update=Update.CLUSTER_WIDE,
     ),
     broker_setting(
-        "producer.id.expiration.check.interval.ms",
-        _INT,
-        600_000,
-        "How often that is looked at. Accepted, without effect.",
-        _POSITIVE,
+        "producer.id.expiration.check.interval.ms", _INT, 600_000, "Accepted, without effect.", _POSITIVE
     ),
     broker_setting(
         "transactional.id.expiration.ms",
@@ -370,6 +364,7 @@ def _behind_topic_keys(own: frozenset[str]) -> tuple[ConfigKey, ...]:
                     name=synonym.name,
                     default=topic_key.default if only else None,
                     doc=f"Default of the topic key `{topic_key.name}`.",
+                    limits=_RETENTION if synonym.name == "log.retention.ms" else topic_key.limits,
                     scope=Scope.NODE,
                     update=Update.CLUSTER_WIDE,
                     synonyms=(),

@@ -99,6 +99,18 @@ class Between:
 
 
 @dataclass(frozen=True, slots=True)
+class PositiveOrUnlimited:
+    """A number from 1 on, or -1 for no limit."""
+
+    def problem(self, value: ConfigValue) -> str | None:
+        fits = isinstance(value, int) and (value == -1 or value >= 1)
+        return None if fits else "Value must be unlimited (-1) or, greater than or equal to 1"
+
+    def __str__(self) -> str:
+        return "-1 or [1,...]"
+
+
+@dataclass(frozen=True, slots=True)
 class OneOf:
     """One of the given texts."""
 

@@ -66,6 +66,15 @@ def test_the_quorum_obeys_its_keys() -> None:
     assert config.snapshot_interval_bytes == 5000
 
 
+@pytest.mark.parametrize("unit", ["ms", "minutes", "hours"])
+def test_a_node_does_not_drop_everything_at_once(unit: str) -> None:
+    for refused in ("0", "-2"):
+        assert f"log.retention.{unit}: Value must be" in mistake({f"log.retention.{unit}": refused})
+    for accepted in ("-1", "1"):
+        config = configured(node_id="1", **{f"log_retention_{unit}": accepted})
+        assert config.settings[f"log.retention.{unit}"] == int(accepted)
+
+
 def test_a_broker_of_a_cluster() -> None:
     config = configured(
         node_id="1",
