@@ -17,6 +17,7 @@ from kafkawire.records import ControlType, build_control_batch
 from kraft.broker.neighbours import Neighbours
 from kraft.clock import Clock
 from kraft.coordinator.decision import Producer, TransactionMarker
+from kraft.coordinator.transaction.coordinator import TOPIC as TRANSACTION_STATE
 from kraft.coordinator.transaction.formats import by_topic
 from kraft.coordinator.transaction.marker_queue import Marker
 from kraft.coordinator.transaction.offsets import CONSUMER_OFFSETS, TransactionalOffsets
@@ -84,7 +85,7 @@ class MarkerWriter:
             return _code_of(self._offsets.complete(index, _for_offsets(marker)))
         written = _Written()
         try:
-            partition = self._replicas.find(topic, index)
+            partition = self._find(topic, index)
             end = partition.log.end_offset if told else self._append(partition, marker)
         except KafkaError as error:
             written.code.set_result(error.code)
@@ -95,6 +96,13 @@ class MarkerWriter:
             if partition.await_commit(end, self._clock.monotonic() + COMMIT_TIMEOUT, written):
                 written.code.set_result(ErrorCode.NONE)
         return written.code
+
+    def _find(self, topic: str, index: int) -> Partition:
+        """The partition to write to; not one of the states of transactions, of which their coordinator has to
+        know every offset."""
+        if topic == TRANSACTION_STATE:
+            raise KafkaError(ErrorCode.INVALID_TOPIC_EXCEPTION)
+        return self._replicas.find(topic, index)
 
     def _was_told(self, marker: Marker, topic: str, index: int) -> bool:
         """Whether a marker with an epoch of its own comes again. By now it might end the next transaction,

@@ -24,6 +24,7 @@ from kraft.transport.errors import PeerError
 from kraft.transport.link import Link
 from kraft.transport.messages import Reply
 from logstore.verification import Verification
+from metadata.image import INTERNAL_TOPICS
 from replication.partition import Partition
 from replication.replicas import Replicas
 
@@ -97,7 +98,7 @@ class TransactionVerification:
             if part.records is None:
                 continue
             partition = self._replicas.get(part.topic, part.partition)
-            if partition is None:
+            if partition is None or partition.topic in INTERNAL_TOPICS:
                 continue
             try:
                 header = read_header(part.records)

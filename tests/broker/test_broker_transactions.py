@@ -467,6 +467,23 @@ def test_a_topic_that_is_not_there_spoils_the_request(client: Client, topic: str
     assert client.state() == "Empty"
 
 
+@pytest.mark.parametrize("internal", ["__transaction_state", "__consumer_offsets"])
+def test_internal_topics_are_in_no_transaction(client: Client, topic: str, internal: str) -> None:
+    """Its marker would come where the coordinator does not expect any offset of others."""
+    assert find(client.wire, "any group", 0) == ErrorCode.NONE
+    refused, spoilt = ErrorCode.TOPIC_AUTHORIZATION_FAILED, ErrorCode.OPERATION_NOT_ATTEMPTED
+    assert client.add((topic, 0), (internal, 0)) == [spoilt, refused]
+    assert client.state() == "Empty"
+
+
+def test_a_record_for_an_internal_topic_adds_nothing(new_client: NewClient, topic: str) -> None:
+    for partition in range(50):
+        refused = new_client.produce("__transaction_state", b"x", partition=partition, version=12)
+        assert refused.error_code == ErrorCode.INVALID_TOPIC_EXCEPTION
+    assert new_client.state() == "Empty"
+    assert new_client.produce(topic, b"goes on", version=12).error_code == ErrorCode.NONE
+
+
 @pytest.mark.parametrize(
     ("key", "version"),
     [
@@ -739,3 +756,13 @@ def test_markers_that_are_refused(client: Client, topic: str) -> None:
     assert markers(client, topic, partition=9) == ErrorCode.UNKNOWN_TOPIC_OR_PARTITION
     assert markers(client, "nowhere") == ErrorCode.UNKNOWN_TOPIC_OR_PARTITION
     assert data_of(client.wire, committed(client.wire, topic)) == []
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_no_marker_comes_between_the_states_of_transactions(client: Client, topic: str, version: int) -> None:
+    for partition in range(50):
+        code = markers(client, "__transaction_state", version=version, partition=partition)
+        assert code == ErrorCode.INVALID_TOPIC_EXCEPTION
+    client.write(topic, b"goes on")
+    assert client.end(commit=True) == ErrorCode.NONE
+    client.over()

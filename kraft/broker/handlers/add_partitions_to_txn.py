@@ -1,7 +1,8 @@
 """AddPartitionsToTxn (key 24): make partitions part of a transaction before writing there. Versions 0-3; what
 Kafka's brokers ask each other in later ones goes from node to node here.
 
-All or none: if one partition does not exist, the others are OPERATION_NOT_ATTEMPTED.
+All or none: if one partition does not exist, or is of an internal topic, the others are
+OPERATION_NOT_ATTEMPTED.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from kraft.broker.dispatch import Request
 from kraft.coordinator.decision import Producer
 from kraft.coordinator.transaction.commands import AddPartitions
 from kraft.coordinator.transaction.states import TopicPartition
+from metadata.image import INTERNAL_TOPICS
 
 
 class AddPartitionsToTxnHandler:
@@ -35,10 +37,9 @@ class AddPartitionsToTxnHandler:
     async def _codes(
         self, request: Request, message: Any, partitions: list[TopicPartition]
     ) -> dict[TopicPartition, ErrorCode]:
-        missing = {each for each in partitions if not self._exists(each)}
-        if missing:
-            unknown, others = ErrorCode.UNKNOWN_TOPIC_OR_PARTITION, ErrorCode.OPERATION_NOT_ATTEMPTED
-            return {each: unknown if each in missing else others for each in partitions}
+        reasons = {each: self._reason_against(each) for each in partitions}
+        if any(reasons.values()):
+            return {each: reason or ErrorCode.OPERATION_NOT_ATTEMPTED for each, reason in reasons.items()}
         command = AddPartitions(
             message.v3_and_below_transactional_id,
             Producer(message.v3_and_below_producer_id, message.v3_and_below_producer_epoch),
@@ -51,9 +52,15 @@ class AddPartitionsToTxnHandler:
             return dict.fromkeys(partitions, code)
         return dict.fromkeys(partitions, ErrorCode.NONE)
 
-    def _exists(self, partition: TopicPartition) -> bool:
-        topic = self._context.metadata.image.topics.get(partition[0])
-        return topic is not None and 0 <= partition[1] < len(topic.partitions)
+    def _reason_against(self, partition: TopicPartition) -> ErrorCode:
+        """NONE for a partition that a client may write to. A marker in an internal topic would be written
+        behind its coordinator's back."""
+        name, index = partition
+        if name in INTERNAL_TOPICS:
+            return ErrorCode.TOPIC_AUTHORIZATION_FAILED
+        if self._context.metadata.image.topics.partition(name, index) is None:
+            return ErrorCode.UNKNOWN_TOPIC_OR_PARTITION
+        return ErrorCode.NONE
 
     def _answer(self, message: Any, codes: dict[TopicPartition, ErrorCode]) -> Any:
         make = self._response.AddPartitionsToTxnTopicResult
