@@ -136,6 +136,38 @@ def test_min_bytes_gives_up_after_max_wait(wire: Any, topic: str, batch: Batch) 
     assert time.monotonic() - began >= 0.19
 
 
+@pytest.mark.parametrize(
+    "limits",
+    [
+        {"min_bytes": 1_000_000, "partition_max_bytes": 1_000_000},
+        {"min_bytes": 3_000_000, "max_bytes": 1_000_000},
+        {"min_bytes": 2**31 - 1, "max_bytes": 2**31 - 1, "partition_max_bytes": 2**31 - 1},
+        {"min_bytes": 2**31 - 1, "max_bytes": 1},
+    ],
+)
+@pytest.mark.parametrize("isolation_level", [0, 1])
+def test_nobody_waits_for_more_than_may_be_answered(
+    wire: Any, topic: str, batch: Batch, limits: dict[str, int], isolation_level: int
+) -> None:
+    """Batches of 700,000 bytes never fill a limit of 1,000,000, or the 4,000,000 of the broker under test."""
+    for _ in range(6):
+        wire.produce(topic, batch(bytes(700_000)))
+    result = wire.fetch_one(topic, 0, max_wait_ms=60_000, isolation_level=isolation_level, **limits)
+    assert result.records.size >= 700_000
+
+
+def test_min_bytes_gathers_from_all_partitions(wire: Any, make_topic: Any, batch: Batch) -> None:
+    topic = make_topic(partitions=2)
+    for partition in range(2):
+        wire.produce(topic, batch(bytes(600)), partition=partition)
+        wire.produce(topic, batch(bytes(600)), partition=partition)
+    parts = [(topic, partition, 0) for partition in range(2)]
+    assert wire.fetch(*parts, max_wait_ms=60_000, min_bytes=2000, partition_max_bytes=1000).results
+    began = time.monotonic()
+    assert wire.fetch(*parts, max_wait_ms=200, min_bytes=2001, partition_max_bytes=1000).results
+    assert time.monotonic() - began >= 0.19
+
+
 def test_a_waiting_fetch_ends_when_its_topic_is_deleted(
     connect: Any, topic: str, delete_topic: Callable[[str], None]
 ) -> None:

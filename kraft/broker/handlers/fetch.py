@@ -28,7 +28,7 @@ from kraft.broker.dispatch import Request
 from kraft.broker.leader_hints import endpoints_of_hints, leader_hint
 from kraft.broker.outgoing import Segment
 from kraft.broker.timeouts import LONGEST
-from logstore.log import EMPTY_SLICE
+from logstore.log import EMPTY_SLICE, LogSlice
 from logstore.storage import StorageError
 from replication.partition import Partition
 
@@ -89,21 +89,29 @@ class FetchHandler:
 
     def read_all(
         self, fetch: FetchRequest, wanted: Sequence[FetchPartition], names: Mapping[TopicRef, str]
-    ) -> list[FetchResult]:
+    ) -> tuple[list[FetchResult], bool]:
         """Read every partition within the request's and the broker's bounds; the first records found are
-        returned even when they alone are larger (KIP-74). `names` are those of the session."""
-        room = min(fetch.max_bytes, self._max_bytes)
+        returned even when they alone are larger (KIP-74). `names` are those of the session. Also whether
+        there are `min_bytes`, or as many as may be answered."""
+        read_committed = fetch.isolation_level == READ_COMMITTED
+        room = most = min(fetch.max_bytes, self._max_bytes)
+        found = 0
         at_least_one = True
         results = []
         for part in wanted:
-            result = self._read(part, fetch.isolation_level == READ_COMMITTED, room, at_least_one)
+            result = self._read(part, read_committed, room, at_least_one)
             if result.error_code == ErrorCode.UNKNOWN_TOPIC_ID and part.topic in names:
                 result = self._failed(part, self._why_missing(names[part.topic], part.partition))
-            if result.records.size:
-                room -= result.records.size
+            size = result.records.size
+            # Batches are not divided: where more is there than was asked for, what was asked for is found.
+            found += (
+                max(size, min(part.max_bytes, room)) if _leaves_some(part, result, read_committed) else size
+            )
+            if size:
+                room -= size
                 at_least_one = False
             results.append(result)
-        return results
+        return results, found >= min(fetch.min_bytes, most)
 
     def _read(self, part: FetchPartition, read_committed: bool, room: int, at_least_one: bool) -> FetchResult:
         try:
@@ -150,6 +158,13 @@ class FetchHandler:
         return self._context.replicas.get(part.topic, part.partition)
 
 
+def _leaves_some(part: FetchPartition, result: FetchResult, read_committed: bool) -> bool:
+    """Whether the partition has more for this client than the result brings."""
+    end = result.last_stable_offset if read_committed else result.high_watermark
+    records = cast("LogSlice", result.records)
+    return (records.next_offset if records.size else part.fetch_offset) < end
+
+
 class _Attempt:
     """One fetch request: read, and while that is not enough, watch its partitions and read again."""
 
@@ -171,13 +186,8 @@ class _Attempt:
 
     def read(self) -> bool:
         """Read; True if that is reason enough to answer: bytes as asked, an error, or nothing was asked."""
-        self._results = self._handler.read_all(self._fetch, self._wanted, self._session.names)
-        size = sum(result.records.size for result in self._results)
-        return (
-            size >= self._fetch.min_bytes
-            or not self._wanted
-            or any(result.error_code for result in self._results)
-        )
+        self._results, enough = self._handler.read_all(self._fetch, self._wanted, self._session.names)
+        return enough or not self._wanted or any(result.error_code for result in self._results)
 
     def encode(self) -> list[Segment]:
         """The answer from what was read last."""
