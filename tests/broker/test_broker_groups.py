@@ -340,6 +340,23 @@ def test_a_commit_for_a_deleted_topic_is_refused_and_its_offsets_go(
     assert committed(wire, group, other) == 6
 
 
+@pytest.mark.parametrize("version", [2, 9, 10])
+def test_a_commit_for_a_partition_that_is_not_there_is_refused(
+    wire: Any, group: str, topic: str, version: int
+) -> None:
+    parts = [
+        {"partition_index": index, "committed_offset": 5, "committed_metadata": ""} for index in (1, 0, -1)
+    ]
+    values = {"generation_id_or_member_epoch": -1, "member_id": ""}
+    topics = [{**named(wire, topic, version), "partitions": parts}]
+    answer = wire.call(ApiKey.OFFSET_COMMIT, version, group_id=group, topics=topics, **values)
+    codes = {each.partition_index: each.error_code for each in answer.topics[0].partitions}
+    unknown = ErrorCode.UNKNOWN_TOPIC_OR_PARTITION
+    assert codes == {1: unknown, 0: ErrorCode.NONE, -1: unknown}
+    (found,) = wire.call(ApiKey.OFFSET_FETCH, 9, groups=[{"group_id": group, "topics": None}]).groups
+    assert [each.partition_index for each in found.topics[0].partitions] == [0]
+
+
 def test_metadata_that_is_too_long_is_refused(wire: Any, group: str, topic: str) -> None:
     assert commit(wire, group, topic, 5, metadata="x" * 4097) == ErrorCode.OFFSET_METADATA_TOO_LARGE
     assert committed(wire, group, topic) == -1

@@ -273,7 +273,9 @@ def test_a_deleted_topic_does_not_keep_a_transaction_open(
 # -- offsets --------------------------------------------------------------------------------------
 
 
-def commit_offset(client: Client, group: str, topic: str, *, version: int = 3, **changes: Any) -> int:
+def commit_offset(
+    client: Client, group: str, topic: str, *, version: int = 3, partition: int = 0, **changes: Any
+) -> int:
     reply = client.wire.call(
         ApiKey.TXN_OFFSET_COMMIT,
         version,
@@ -284,7 +286,7 @@ def commit_offset(client: Client, group: str, topic: str, *, version: int = 3, *
                 "name": topic,
                 "partitions": [
                     {
-                        "partition_index": 0,
+                        "partition_index": partition,
                         "committed_offset": 7,
                         "committed_leader_epoch": -1,
                         "committed_metadata": "",
@@ -330,6 +332,16 @@ def test_offsets_count_when_their_transaction_does(
     assert client.end(commit=commit) == ErrorCode.NONE
     client.over()
     assert offset_of(client, group, topic) == (expected, ErrorCode.NONE)
+
+
+@pytest.mark.parametrize("partition", [1, -1])
+def test_offsets_of_a_partition_that_is_not_there_are_refused(
+    client: Client, group: str, topic: str, partition: int
+) -> None:
+    until(lambda: add_offsets(client, group) == ErrorCode.NONE)
+    refused = commit_offset(client, group, topic, partition=partition)
+    assert refused == ErrorCode.UNKNOWN_TOPIC_OR_PARTITION
+    assert commit_offset(client, group, topic) == ErrorCode.NONE
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,7 @@
 """OffsetCommit (key 8): note how far a group has come. Versions 2-10, by topic id in version 10.
 
-The answer leaves when every in-sync replica of the coordinator's partition has it. Topics that do not exist
-are refused one by one.
+The answer leaves when every in-sync replica of the coordinator's partition has it. Topics and partitions that
+do not exist are refused one by one.
 """
 
 from __future__ import annotations
@@ -22,16 +22,18 @@ from kafkawire.headers import RequestHeader
 from kraft.broker.connection import Reply
 from kraft.broker.context import BrokerContext
 from kraft.broker.dispatch import Request
-from kraft.broker.handlers.topic_names import name_of, why_unknown
+from kraft.broker.handlers.topic_names import find_topic, why_unknown
 from kraft.broker.outgoing import Segment
 from kraft.coordinator.group.commands import CommitOffsets, NewOffset
+from metadata.image import TopicsImage
 
 
-class _Named(NamedTuple):
-    """A topic of the request, and its name if it is there."""
+class _Asked(NamedTuple):
+    """A topic of the request; its name and how many partitions it has, "" and 0 if it is not there."""
 
     topic: CommittedTopic
-    name: str | None
+    name: str
+    partitions: int
 
 
 class OffsetCommitHandler:
@@ -44,10 +46,10 @@ class OffsetCommitHandler:
         asked = decode_offset_commit_request(request.version, request.body)
         by_id = names_topics_by_id(request.version)
         known = self._context.metadata.image.topics
-        named = [_Named(topic, name_of(known, topic, by_id=by_id)) for topic in asked.topics]
-        offsets = tuple(_offsets(named))
+        topics = [_find(known, topic, by_id=by_id) for topic in asked.topics]
+        offsets = tuple(_offsets(topics))
         if not offsets:
-            return [_answer(request.header, named, ())]
+            return [_answer(request.header, topics, ())]
         command = CommitOffsets(
             asked.group_id,
             offsets,
@@ -61,20 +63,25 @@ class OffsetCommitHandler:
         # It is decided here and now, so that what follows on this connection need not wait for the replicas.
         done = self._context.groups.submit(command.group_id, lambda shard, *now: shard.commit(command, *now))
         reply = request.connection.defer(hold=False)
-        done.add_done_callback(partial(_send, request.header, named, len(offsets), reply))
+        done.add_done_callback(partial(_send, request.header, topics, len(offsets), reply))
         return None
 
 
-def _offsets(named: Sequence[_Named]) -> Iterator[NewOffset]:
-    for topic, name in named:
-        if name is not None:
-            for partition, offset, leader_epoch, metadata in topic.partitions:
+def _find(known: TopicsImage, topic: CommittedTopic, *, by_id: bool) -> _Asked:
+    found = find_topic(known, topic, by_id=by_id)
+    return _Asked(topic, "", 0) if found is None else _Asked(topic, found.name, len(found.partitions))
+
+
+def _offsets(topics: Sequence[_Asked]) -> Iterator[NewOffset]:
+    for topic, name, count in topics:
+        for partition, offset, leader_epoch, metadata in topic.partitions:
+            if 0 <= partition < count:
                 yield NewOffset(name, partition, offset, leader_epoch, metadata or "")
 
 
 def _send(
     header: RequestHeader,
-    named: Sequence[_Named],
+    topics: Sequence[_Asked],
     count: int,
     reply: Reply,
     done: asyncio.Future[tuple[ErrorCode, ...]],
@@ -83,19 +90,19 @@ def _send(
         codes = done.result()
     except KafkaError as error:
         codes = (error.code,) * count
-    reply.send([_answer(header, named, codes)])
+    reply.send([_answer(header, topics, codes)])
 
 
-def _answer(header: RequestHeader, named: Sequence[_Named], codes: Sequence[ErrorCode]) -> bytes:
-    """`codes` are of the partitions of topics that are there, in their order."""
+def _answer(header: RequestHeader, topics: Sequence[_Asked], codes: Sequence[ErrorCode]) -> bytes:
+    """`codes` are of the partitions that are there, in their order."""
     unknown = why_unknown(by_id=names_topics_by_id(header.api_version))
     remaining = iter(codes)
-    topics = [
-        (
-            topic.name,
-            topic.topic_id,
-            [(each.partition, unknown if name is None else next(remaining)) for each in topic.partitions],
-        )
-        for topic, name in named
-    ]
-    return encode_offset_commit_response(header.api_version, header.correlation_id, topics)
+    answered = []
+    for topic, _, count in topics:
+        missing = ErrorCode.UNKNOWN_TOPIC_OR_PARTITION if count else unknown
+        partitions = [
+            (each.partition, next(remaining) if 0 <= each.partition < count else missing)
+            for each in topic.partitions
+        ]
+        answered.append((topic.name, topic.topic_id, partitions))
+    return encode_offset_commit_response(header.api_version, header.correlation_id, answered)

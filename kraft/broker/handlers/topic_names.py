@@ -5,16 +5,19 @@ from __future__ import annotations
 from typing import Any
 
 from kafkawire.errors import ErrorCode
-from metadata.image import TopicsImage
+from metadata.image import TopicImage, TopicsImage
+
+
+def find_topic(topics: TopicsImage, topic: Any, *, by_id: bool) -> TopicImage | None:
+    """The topic that a request means; None if there is none such. `topic` has the fields `name` and
+    `topic_id`."""
+    return topics.by_id.get(topic.topic_id) if by_id else topics.get(topic.name)
 
 
 def name_of(topics: TopicsImage, topic: Any, *, by_id: bool) -> str | None:
-    """The name of the topic that a request means; None if there is none such. `topic` has the fields `name`
-    and `topic_id`."""
-    if by_id:
-        found = topics.by_id.get(topic.topic_id)
-        return None if found is None else found.name
-    return topic.name if topic.name in topics else None
+    """The name of the topic that a request means; None if there is none such."""
+    found = find_topic(topics, topic, by_id=by_id)
+    return None if found is None else found.name
 
 
 def why_unknown(*, by_id: bool) -> ErrorCode:

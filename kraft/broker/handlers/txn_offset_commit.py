@@ -44,8 +44,8 @@ class TxnOffsetCommitHandler:
                 part.committed_metadata or "",
             )
             for topic in message.topics
-            if topic.name in known
             for part in topic.partitions
+            if known.partition(topic.name, part.partition_index) is not None
         )
         try:
             codes = iter(await self._commit(request, message, offsets) if offsets else ())
@@ -54,11 +54,12 @@ class TxnOffsetCommitHandler:
         make = self._response.TxnOffsetCommitResponseTopic
         topics = []
         for topic in message.topics:
-            missing = None if topic.name in known else ErrorCode.UNKNOWN_TOPIC_OR_PARTITION
             partitions = [
                 make.TxnOffsetCommitResponsePartition(
                     partition_index=part.partition_index,
-                    error_code=next(codes) if missing is None else missing,
+                    error_code=ErrorCode.UNKNOWN_TOPIC_OR_PARTITION
+                    if known.partition(topic.name, part.partition_index) is None
+                    else next(codes),
                 )
                 for part in topic.partitions
             ]
