@@ -179,6 +179,35 @@ def test_deleting_by_name_and_by_id(wire: Any, make_topic: Any, batch: Any) -> N
     assert wire.fetch_one(by_id, 0).high_watermark == 0, "a topic of the same name is another topic"
 
 
+@pytest.mark.parametrize(
+    "asked", [("nothing",), ("name", "name"), ("id", "id"), ("both",), ("name", "id"), ("both", "nothing")]
+)
+def test_what_does_not_say_which_topic_to_delete(wire: Any, topic: str, asked: tuple[str, ...]) -> None:
+    topic_id = metadata(wire, topic).topics[0].topic_id
+    ways = {
+        "nothing": {"name": None, "topic_id": None},
+        "name": {"name": topic, "topic_id": None},
+        "id": {"name": None, "topic_id": topic_id},
+        "both": {"name": topic, "topic_id": topic_id},
+    }
+    topics = [ways[each] for each in asked]
+    answered = wire.call(ApiKey.DELETE_TOPICS, 6, topics=topics, timeout_ms=5000).responses
+    assert {each.error_code for each in answered} == {ErrorCode.INVALID_REQUEST}
+    assert len(answered) == len(set(asked))
+    assert metadata(wire, topic).topics[0].error_code == ErrorCode.NONE
+
+
+@pytest.mark.parametrize("version", [1, 5])
+def test_a_topic_is_deleted_once_by_old_versions(wire: Any, topic: str, version: int) -> None:
+    def delete(*names: str) -> list[int]:
+        asked = {"topic_names": list(names), "timeout_ms": 5000}
+        answered = wire.call(ApiKey.DELETE_TOPICS, version, **asked).responses
+        return [each.error_code for each in answered]
+
+    assert delete(topic, topic) == [ErrorCode.INVALID_REQUEST]
+    assert delete(topic) == [ErrorCode.NONE]
+
+
 def grow(wire: Any, topic: str, count: int, **asked: Any) -> int:
     response = wire.call(
         ApiKey.CREATE_PARTITIONS,

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections import Counter
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from kafkawire.apis import ApiKey
@@ -16,6 +17,13 @@ from metadata.controller.commands import DeleteTopicResult, DeleteTopics, Delete
 _NO_ID = UUID(int=0)
 
 
+class _Named(NamedTuple):
+    """A topic as the request has it: by one of the two, if it makes sense."""
+
+    name: str | None
+    topic_id: UUID | None
+
+
 class DeleteTopicsHandler:
     """See the module."""
 
@@ -24,10 +32,17 @@ class DeleteTopicsHandler:
         self._response = response_class(ApiKey.DELETE_TOPICS)
 
     async def __call__(self, request: Request, message: Any) -> Any:
-        states = message.topics or ()
-        names = [*(message.topic_names or ()), *(state.name for state in states if state.name is not None)]
-        ids = [state.topic_id for state in states if state.name is None]
-        command = DeleteTopics(tuple(dict.fromkeys(names)), tuple(dict.fromkeys(ids)))
+        asked = Counter(_Named(state.name, state.topic_id) for state in message.topics or ())
+        refused = [
+            DeleteTopicResult(*each, ErrorCode.INVALID_REQUEST, reason)
+            for each, count in asked.items()
+            if (reason := _why_not(each, count)) is not None
+        ]
+        named = [each for each, count in asked.items() if _why_not(each, count) is None]
+        command = DeleteTopics(
+            tuple(each.name for each in named if each.name is not None),
+            tuple(each.topic_id for each in named if each.topic_id is not None),
+        )
         timeout = request_timeout(message.timeout_ms)
         try:
             reply = await self._context.controller.call(command, timeout)
@@ -50,6 +65,17 @@ class DeleteTopicsHandler:
                 error_code=result.error_code,
                 error_message=result.error_message,
             )
-            for result in reply.topics
+            for result in (*refused, *reply.topics)
         ]
         return self._response(throttle_time_ms=0, responses=results)
+
+
+def _why_not(named: _Named, count: int) -> str | None:
+    """What is wrong with a topic that a request names so, `count` times; None if nothing is."""
+    if named.name is None and named.topic_id is None:
+        return "Neither topic name nor id were specified."
+    if named.name is not None and named.topic_id is not None:
+        return "You may not specify both topic name and topic id."
+    if count > 1:
+        return f"Duplicate topic {'id' if named.name is None else 'name'}."
+    return None
