@@ -263,6 +263,13 @@ def described(wire: Any, kind: int, name: str, *keys: str) -> Any:
     return response.results[0]
 
 
+def test_no_keys_are_all_keys(wire: Any, topic: str) -> None:
+    resource = {"resource_type": TOPIC, "resource_name": topic, "configuration_keys": []}
+    (result,) = wire.call(ApiKey.DESCRIBE_CONFIGS, 4, resources=[resource]).results
+    every = described(wire, TOPIC, topic).configs
+    assert [config.name for config in result.configs] == [config.name for config in every] != []
+
+
 def test_a_changed_topic_configuration_takes_effect(wire: Any, topic: str, batch: Any) -> None:
     assert wire.produce(topic, batch(bytes(3000))).error_code == ErrorCode.NONE
     assert alter(wire, TOPIC, topic, ("max.message.bytes", SET, "2000")).error_code == ErrorCode.NONE

@@ -31,11 +31,11 @@ class DescribeConfigsHandler:
         configs: list[Any] = []
         try:
             resolved = self._resolve(resource.resource_type, resource.resource_name)
-            wanted = resource.configuration_keys
+            wanted = resource.configuration_keys  # none of them is all of them
             configs = [
                 self._config(config, message)
                 for name, config in resolved.items()
-                if wanted is None or name in wanted
+                if not wanted or name in wanted
             ]
         except KafkaError as error:
             code, text = error.code, error.message or None
