@@ -83,6 +83,17 @@ def test_tiers_there_are_none(wire: Any, filled: str) -> None:
         assert (nothing.error_code, nothing.offset) == (ErrorCode.NONE, -1)
 
 
+@pytest.mark.parametrize(
+    ("timestamp", "version"),
+    [(-3, 6), (-4, 7), (-5, 8), (-6, 10), (-7, 11), (-100, 11), (-(2**63), 11)],
+)
+def test_positions_that_a_version_does_not_know(wire: Any, filled: str, timestamp: int, version: int) -> None:
+    found = list_offset(wire, filled, timestamp, version=version)
+    assert (found.error_code, found.offset) == (ErrorCode.UNSUPPORTED_VERSION, -1)
+    if timestamp >= -6:
+        assert list_offset(wire, filled, timestamp, version=version + 1).error_code == ErrorCode.NONE
+
+
 def test_read_committed_ends_where_read_uncommitted_does_without_transactions(wire: Any, filled: str) -> None:
     assert list_offset(wire, filled, -1, isolation_level=1).offset == 10
 

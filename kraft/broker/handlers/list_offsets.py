@@ -2,7 +2,7 @@
 
 Timestamps below zero ask for positions: -1 the end, -2 the start, -3 the record with the largest timestamp
 (KIP-734), -4 the local start and -5 the end of tiered storage (KIP-405): without tiers the start, and
-nothing.
+nothing. UNSUPPORTED_VERSION answers a position that the request's version does not know.
 """
 
 from __future__ import annotations
@@ -12,17 +12,20 @@ from typing import Any, NamedTuple
 from kafkawire.apis import ApiKey
 from kafkawire.errors import ErrorCode, KafkaError
 from kafkawire.messages import response_class
+from kafkawire.offset_positions import (
+    EARLIEST,
+    EARLIEST_LOCAL,
+    EARLIEST_PENDING_UPLOAD,
+    LATEST,
+    LATEST_TIERED,
+    MAX_TIMESTAMP,
+    means_something,
+)
 from kraft.broker.context import BrokerContext
 from kraft.broker.dispatch import Request
 from kraft.broker.handlers.fetch import READ_COMMITTED
 from replication.partition import Partition
 
-LATEST = -1
-EARLIEST = -2
-MAX_TIMESTAMP = -3
-EARLIEST_LOCAL = -4
-LATEST_TIERED = -5
-EARLIEST_PENDING_UPLOAD = -6
 _UNKNOWN = -1
 
 
@@ -47,14 +50,18 @@ class ListOffsetsHandler:
         topics = []
         for topic in message.topics:
             make = self._response.ListOffsetsTopicResponse
-            partitions = [self._answer(make, topic.name, asked, read_committed) for asked in topic.partitions]
+            partitions = [
+                self._answer(make, request.version, topic.name, asked, read_committed)
+                for asked in topic.partitions
+            ]
             topics.append(make(name=topic.name, partitions=partitions))
         return self._response(throttle_time_ms=0, topics=topics)
 
-    def _answer(self, make: Any, topic: str, asked: Any, read_committed: bool) -> Any:
+    def _answer(self, make: Any, version: int, topic: str, asked: Any, read_committed: bool) -> Any:
         code = ErrorCode.NONE
         found = _NOTHING
         try:
+            _check(version, asked.timestamp)
             partition = self._context.replicas.find(topic, asked.partition_index)
             found = _find(partition, asked.timestamp, asked.current_leader_epoch, read_committed)
         except KafkaError as error:
@@ -66,6 +73,11 @@ class ListOffsetsHandler:
             offset=found.offset,
             leader_epoch=found.epoch,
         )
+
+
+def _check(version: int, timestamp: int) -> None:
+    if not means_something(version, timestamp):
+        raise KafkaError(ErrorCode.UNSUPPORTED_VERSION)
 
 
 def _find(partition: Partition, timestamp: int, claimed_epoch: int, read_committed: bool) -> _Found:
