@@ -7,7 +7,7 @@ answer waits a moment for its leaders.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Iterable, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -19,7 +19,7 @@ from kraft.broker.dispatch import Request
 from kraft.broker.suspected_leaders import leaders_looked_at
 from metadata.controller.commands import CreateTopics, CreateTopicsReply, NewTopic
 from metadata.controller.topic_names import check_name
-from metadata.image import MetadataImage, PartitionImage, TopicImage
+from metadata.image import INTERNAL_TOPICS, MetadataImage, PartitionImage, TopicImage
 from metadata.records import NO_LEADER
 
 CREATION_TIMEOUT = 5.0
@@ -68,23 +68,37 @@ class MetadataHandler:
         return [topic.name for topic in message.topics if topic.name and topic.name not in known]
 
     async def _create_and_answer(self, request: Request, message: Any, names: Sequence[str]) -> Any:
+        internal = [name for name in names if name in INTERNAL_TOPICS]
+        others = [name for name in names if name not in INTERNAL_TOPICS]
+        errors = await self._create_internal(internal)
+        if others:
+            errors |= await self._create(others)
+        return self._answer(request, message, errors)
+
+    async def _create_internal(self, names: Iterable[str]) -> dict[str, ErrorCode]:
+        """They are made in the cluster's own way, whoever asks for them first."""
         errors: dict[str, ErrorCode] = {}
+        for name in names:
+            try:
+                await self._context.internal_topics.ensure(name)
+            except KafkaError:
+                errors[name] = ErrorCode.LEADER_NOT_AVAILABLE
+        return errors
+
+    async def _create(self, names: Sequence[str]) -> dict[str, ErrorCode]:
         topics = tuple(self._new_topic(name) for name in dict.fromkeys(names))
         try:
             reply = await self._context.controller.call(CreateTopics(topics), CREATION_TIMEOUT)
             assert isinstance(reply, CreateTopicsReply)
         except KafkaError:
-            errors = dict.fromkeys(names, ErrorCode.LEADER_NOT_AVAILABLE)
-        else:
-            existing = (ErrorCode.NONE, ErrorCode.TOPIC_ALREADY_EXISTS)
-            errors = {
-                topic.name: topic.error_code for topic in reply.topics if topic.error_code not in existing
-            }
-            wanted = [name for name in names if name not in errors]
-            await self._context.metadata.wait_until(
-                lambda image: all(_is_led(image, name) for name in wanted), LEADERS_TIMEOUT
-            )
-        return self._answer(request, message, errors)
+            return dict.fromkeys(names, ErrorCode.LEADER_NOT_AVAILABLE)
+        existing = (ErrorCode.NONE, ErrorCode.TOPIC_ALREADY_EXISTS)
+        errors = {topic.name: topic.error_code for topic in reply.topics if topic.error_code not in existing}
+        wanted = [name for name in names if name not in errors]
+        await self._context.metadata.wait_until(
+            lambda image: all(_is_led(image, name) for name in wanted), LEADERS_TIMEOUT
+        )
+        return errors
 
     def _new_topic(self, name: str) -> NewTopic:
         # As in Kafka it is this broker's defaults that count here, not the controller's.
