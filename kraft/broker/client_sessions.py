@@ -3,7 +3,9 @@ again.
 
 A session is identified by its id and counts its requests by epoch: 0 opens one, -1 closes it, anything else
 has to be the next number. A bounded number is kept; when it is reached the one that was idle longest goes,
-and its client begins anew. `max_sessions` of 0 answers every fetch in full, with session id 0.
+if it was idle for EVICTION_AFTER, and its client begins anew. Otherwise whoever comes is answered in full,
+with session id 0: clients that are all at work would take the sessions from each other with every fetch.
+`max_sessions` of 0 answers every fetch so.
 """
 
 from __future__ import annotations
@@ -15,6 +17,8 @@ from kafkawire.fetch import FetchPartition, FetchRequest, FetchResult
 from kafkawire.primitives import TopicRef
 from metadata.image import TopicsImage
 
+EVICTION_AFTER = 120.0
+"""Seconds (Kafka's MIN_INCREMENTAL_FETCH_SESSION_EVICTION_MS)."""
 SESSIONLESS = 0
 OPENING_EPOCH = 0
 CLOSING_EPOCH = -1
@@ -28,6 +32,8 @@ class ClientSession:
     def __init__(self, session_id: int, fetch: FetchRequest) -> None:
         self.session_id = session_id
         self.epoch = 1
+        self.last_used = 0.0
+        """When its client asked last (monotonic seconds)."""
         self.topic_ids = fetch.topic_ids
         """Whether the client refers to topics by id: it has to go on as it began."""
         self._wanted = {(part.topic, part.partition): part for part in fetch.partitions}
@@ -89,17 +95,17 @@ class ClientSessions:
     def __len__(self) -> int:
         return len(self._sessions)
 
-    def open(self, fetch: FetchRequest) -> ClientSession:
-        """The session that a request opens, continues or leaves.
+    def open(self, fetch: FetchRequest, now: float) -> ClientSession:
+        """The session that a request opens, continues or leaves; `now` in monotonic seconds.
 
         Raises KafkaError FETCH_SESSION_ID_NOT_FOUND, INVALID_FETCH_SESSION_EPOCH,
         FETCH_SESSION_TOPIC_ID_ERROR.
         """
         if fetch.session_epoch in (OPENING_EPOCH, CLOSING_EPOCH):
             self._sessions.pop(fetch.session_id, None)
-            if fetch.session_epoch == CLOSING_EPOCH or self._max == 0:
+            if fetch.session_epoch == CLOSING_EPOCH or not self._has_room(now):
                 return ClientSession(SESSIONLESS, fetch)
-            return self._new(fetch)
+            return self._new(fetch, now)
         session = self._sessions.get(fetch.session_id)
         if session is None:
             raise KafkaError(ErrorCode.FETCH_SESSION_ID_NOT_FOUND)
@@ -108,15 +114,25 @@ class ClientSessions:
         if fetch.topic_ids != session.topic_ids:
             raise KafkaError(ErrorCode.FETCH_SESSION_TOPIC_ID_ERROR)
         session.amend(fetch)
+        session.last_used = now
         # The order of the dictionary is the order of use.
         self._sessions[fetch.session_id] = self._sessions.pop(fetch.session_id)
         return session
 
-    def _new(self, fetch: FetchRequest) -> ClientSession:
-        while len(self._sessions) >= self._max:
-            del self._sessions[next(iter(self._sessions))]
+    def _has_room(self, now: float) -> bool:
+        """Whether there is a place for one more, if need be that of the one that was idle longest."""
+        if len(self._sessions) < self._max:
+            return True
+        idle = next(iter(self._sessions.values()), None)
+        if idle is None or now - idle.last_used < EVICTION_AFTER:
+            return False
+        del self._sessions[idle.session_id]
+        return True
+
+    def _new(self, fetch: FetchRequest, now: float) -> ClientSession:
         session_id = self._next_id
         self._next_id = 1 if session_id == 2**31 - 1 else session_id + 1
         session = ClientSession(session_id, fetch)
+        session.last_used = now
         self._sessions[session_id] = session
         return session

@@ -35,7 +35,6 @@ TIMEOUT = 15.0
 SETTINGS = {
     "socket.request.max.bytes": "2000000",
     "fetch.max.bytes": "4000000",
-    "max.incremental.fetch.session.cache.slots": "3",
     "replica.high.watermark.checkpoint.interval.ms": "500",
     "group.initial.rebalance.delay.ms": "0",
     "log.cleaner.backoff.ms": "100",

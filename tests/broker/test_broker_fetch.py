@@ -238,13 +238,3 @@ def test_without_a_session_everything_is_told(wire: Any, unharmed: str) -> None:
     for _ in range(2):
         told = wire.fetch((unharmed, 0, 1))
         assert (told.session_id, len(told.results)) == (0, 1)
-
-
-def test_the_session_that_was_idle_longest_makes_room(wire: Any, unharmed: str) -> None:
-    """The broker under test keeps three."""
-    ids = [wire.fetch((unharmed, 0, 0), session=NEW_SESSION).session_id for _ in range(3)]
-    assert wire.fetch(session=(ids[0], 1)).error_code == ErrorCode.NONE
-    fourth = wire.fetch((unharmed, 0, 0), session=NEW_SESSION).session_id
-    assert wire.fetch(session=(ids[1], 1)).error_code == ErrorCode.FETCH_SESSION_ID_NOT_FOUND
-    for session_id, epoch in [(ids[0], 2), (ids[2], 1), (fourth, 1)]:
-        assert wire.fetch(session=(session_id, epoch)).error_code == ErrorCode.NONE

@@ -55,7 +55,7 @@ class FetchHandler:
         if fetch.replica_id >= 0:
             raise KafkaError(ErrorCode.INVALID_REQUEST, "replicas of this cluster fetch from node to node")
         try:
-            session = self._sessions.open(fetch)
+            session = self._sessions.open(fetch, self._context.clock.monotonic())
         except KafkaError as error:
             return self._encode(request.connection, _place(request), [], error.code, 0)
         if fetch.topic_ids and fetch.partitions:
