@@ -163,12 +163,16 @@ class Outgoing:
 
 def _own_socket(transport: asyncio.Transport) -> socket.socket | None:
     """A duplicate of the connection's descriptor (event loops refuse watchers on one that a transport
-    owns), or None where the bytes do not go to a plain socket as they are (TLS, a simulated network)."""
+    owns), or None where the bytes do not go to a plain socket as they are (TLS, a simulated network), and
+    where the connection itself took the last descriptor."""
     if transport.get_extra_info("sslcontext") is not None:
         return None
     original = transport.get_extra_info("socket")
     if original is None:
         return None
-    duplicate = socket.socket(fileno=os.dup(original.fileno()))
+    try:
+        duplicate = socket.socket(fileno=os.dup(original.fileno()))
+    except OSError:
+        return None
     duplicate.setblocking(False)
     return duplicate

@@ -4,8 +4,10 @@ that the test gives."""
 from __future__ import annotations
 
 import asyncio
+import resource
+import socket
 import struct
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 
 import pytest
 
@@ -257,6 +259,37 @@ async def test_one_address_has_so_many_connections(connect: Callable, quota: Cal
     reader, writer = await connect()
     writer.write(framed(b"a4"))
     assert await receive(reader) == b"a4"
+
+
+@pytest.fixture
+def leave_one_descriptor() -> Iterator[Callable[[], None]]:
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+
+    def leave_one() -> None:
+        with socket.socket() as lowest:
+            free = lowest.fileno()
+        resource.setrlimit(resource.RLIMIT_NOFILE, (free + 1, before[1]))
+
+    yield leave_one
+    resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
+
+async def test_who_gets_the_last_descriptor_is_served(
+    connect: Callable, listeners: Listeners, answers: Answers, leave_one_descriptor: Callable[[], None]
+) -> None:
+    """There is none left for sending files with."""
+    reader, writer = await connect()
+    address = writer.get_extra_info("peername")
+    writer.write(framed(b"a1"))
+    assert await receive(reader) == b"a1"
+    loop = asyncio.get_running_loop()
+    with socket.socket() as client:
+        client.setblocking(False)
+        leave_one_descriptor()
+        await loop.sock_connect(client, address)
+        await loop.sock_sendall(client, framed(b"a2"))
+        assert await asyncio.wait_for(loop.sock_recv(client, 100), 10) == framed(b"a2")
+        assert len(listeners.connections) == listeners._open.total() == 2
 
 
 async def test_a_name_is_bound_on_each_of_its_addresses(answers: Answers) -> None:
