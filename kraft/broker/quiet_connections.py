@@ -78,7 +78,11 @@ class QuietConnections:
                 self._end(self._gathered)
 
     def _begin(self) -> None:
-        self._gathered = _Gathered(select.epoll(), {})
+        try:
+            poll = select.epoll()
+        except OSError:
+            return  # out of descriptors: the loop goes on, and the next one that becomes quiet tries again
+        self._gathered = _Gathered(poll, {})
         for connection, descriptor in self._quiet.items():
             self._take(self._gathered, connection, descriptor)
         self._look_in(INTERVAL)

@@ -4,6 +4,7 @@ both event loops."""
 from __future__ import annotations
 
 import asyncio
+import resource
 import socket
 import struct
 from collections.abc import Awaitable, Callable, Iterator, Sequence
@@ -100,6 +101,34 @@ async def until_open(broker: Broker, count: int) -> None:
     async with asyncio.timeout(10):
         while len(broker.listeners.connections) != count:  # noqa: ASYNC110 - it is the loop that goes round
             await asyncio.sleep(0)
+
+
+@pytest.fixture
+def leave_no_descriptor() -> Iterator[Callable[[], None]]:
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+
+    def leave_none() -> None:
+        with socket.socket() as lowest:
+            free = lowest.fileno()
+        resource.setrlimit(resource.RLIMIT_NOFILE, (free, before[1]))
+
+    yield leave_none
+    resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
+
+def test_without_a_descriptor_they_stay_the_loops(run: Run, leave_no_descriptor: Callable[[], None]) -> None:
+    async def scenario() -> None:
+        async with Broker() as broker:
+            clients = await broker.quiet_clients(WORTH_WHILE - 1)
+            clients.append(await broker.client())
+            assert await clients[-1].ask(b"b0") == b"b0"
+            leave_no_descriptor()
+            for client in reversed(clients):
+                assert await client.ask(b"b1") == b"b1"
+                assert await client.ask(b"b2") == b"b2"
+            assert not broker.quiet.gathering
+
+    run(scenario())
 
 
 def test_few_of_them_are_left_to_the_loop(run: Run) -> None:
