@@ -55,11 +55,12 @@ class Partition:
 
 @dataclass(frozen=True, slots=True)
 class Topic:
-    """A topic and its partitions by index."""
+    """A topic and its partitions by index. `topic_id` tells it from another one that has its name later."""
 
     name: str
     internal: bool
     partitions: tuple[Partition, ...]
+    topic_id: bytes = bytes(16)
 
 
 @dataclass(frozen=True, slots=True)
@@ -296,7 +297,7 @@ class Cluster:
 
 def _topic(topic: TopicMetadata) -> Topic:
     partitions = sorted(map(_partition, topic.partitions), key=lambda partition: partition.index)
-    return Topic(topic.name or "", topic.internal, tuple(partitions))
+    return Topic(topic.name or "", topic.internal, tuple(partitions), topic.topic_id)
 
 
 def _partition(each: PartitionMetadata) -> Partition:
@@ -309,8 +310,9 @@ def describe_topics(response: MetadataResponse) -> list[Topic]:
 
 
 def _newer(known: Topic | None, described: Topic) -> Topic:
-    """What was just described, but of no partition an older epoch: brokers lag behind one another."""
-    if known is None:
+    """What was just described, but of no partition an older epoch: brokers lag behind one another. A
+    topic that was made again begins anew."""
+    if known is None or known.topic_id != described.topic_id:
         return described
     before = {partition.index: partition for partition in known.partitions}
     partitions = tuple(
@@ -319,4 +321,4 @@ def _newer(known: Topic | None, described: Topic) -> Topic:
         else partition
         for partition in described.partitions
     )
-    return Topic(described.name, described.internal, partitions)
+    return Topic(described.name, described.internal, partitions, described.topic_id)

@@ -86,6 +86,7 @@ class FakeCluster:
     def __init__(self) -> None:
         self.servers: dict[int, asyncio.Server] = {}
         self.ports: dict[int, int] = {}
+        self.topic_id = uuid.UUID(int=1)
         self.partitions = [FakePartition(1), FakePartition(2)]
         self.failures: deque[ErrorCode] = deque()
         self.silent: set[int] = set()
@@ -133,6 +134,11 @@ class FakeCluster:
         self.partitions[partition].leader = leader
         self.partitions[partition].epoch += 1
 
+    def make_again(self) -> None:
+        """The topic was deleted, and made again."""
+        self.topic_id = uuid.UUID(int=self.topic_id.int + 1)
+        self.partitions = [FakePartition(1), FakePartition(2)]
+
     def answer(self, node_id: int, frame: bytes) -> bytes | None:
         """The reply's frame; b"" is none, None closes the connection."""
         header = parse_request_header(memoryview(frame))
@@ -175,7 +181,7 @@ class FakeCluster:
             topic_class(
                 error_code=0 if name == TOPIC else ErrorCode.UNKNOWN_TOPIC_OR_PARTITION,
                 name=name,
-                topic_id=uuid.UUID(int=1),
+                topic_id=self.topic_id,
                 is_internal=False,
                 partitions=partitions if name == TOPIC else [],
             )

@@ -97,3 +97,14 @@ async def test_a_leader_that_lost_everything_is_read_from_its_beginning(fake: An
         fake.move(0, leader=2)
         await produce(fake, cluster, b"other 0", b"other 1", b"other 2")
         assert await read(consumer, 3) == [b"other 0", b"other 1", b"other 2"]
+
+
+async def test_a_topic_that_was_made_again_has_other_leaders(fake: Any, cluster: Cluster) -> None:
+    """Their epochs begin at 0, and are not older for that."""
+    fake.move(0, leader=2)
+    await produce(fake, cluster, b"of the first one")
+    fake.make_again()
+    await produce(fake, cluster, b"of the second one")
+    async with Consumer(cluster, ConsumerOptions(max_wait=0.05)) as consumer:
+        consumer.assign({FIRST: 0})
+        assert await read(consumer, 1) == [b"of the second one"]
