@@ -8,6 +8,7 @@ import uuid
 from typing import Any
 
 from kafkawire.apis import ApiKey
+from kafkawire.authorized_operations import ON_GROUP, bits
 from kafkawire.errors import KafkaError
 from kafkawire.messages import response_class
 from kraft.broker.context import BrokerContext
@@ -26,10 +27,15 @@ class ConsumerGroupDescribeHandler:
         self._response = response_class(ApiKey.CONSUMER_GROUP_DESCRIBE)
 
     async def __call__(self, request: Request, message: Any) -> Any:
-        groups = await asyncio.gather(*(self._describe(group_id) for group_id in message.group_ids))
+        groups = await asyncio.gather(
+            *(
+                self._describe(group_id, message.include_authorized_operations)
+                for group_id in message.group_ids
+            )
+        )
         return self._response(throttle_time_ms=0, groups=groups)
 
-    async def _describe(self, group_id: str) -> Any:
+    async def _describe(self, group_id: str, include_operations: bool) -> Any:
         try:
             group = await self._groups.observe(
                 group_id, lambda shard, *now: shard.describe_consumer(group_id, *now)
@@ -45,6 +51,7 @@ class ConsumerGroupDescribeHandler:
             assignment_epoch=group.target_epoch,
             assignor_name=group.assignor,
             members=[self._member(each) for each in group.members],
+            **({"authorized_operations": bits(ON_GROUP)} if include_operations and not group.error else {}),
         )
 
     def _member(self, described: DescribedConsumer) -> Any:

@@ -6,6 +6,7 @@ from __future__ import annotations
 from typing import Any
 
 from kafkawire.apis import ApiKey
+from kafkawire.authorized_operations import ON_CLUSTER
 from kafkawire.errors import ErrorCode
 from kafkawire.messages import response_class
 from kraft.broker.context import BrokerContext
@@ -59,4 +60,5 @@ class DescribeClusterHandler:
             cluster_id=context.cluster_id,
             controller_id=context.node_id if brokers else -1,
             brokers=brokers,
+            authorized_operations=ON_CLUSTER if message.include_cluster_authorized_operations else None,
         )

@@ -11,6 +11,7 @@ from typing import Any
 from uuid import UUID
 
 from kafkawire.apis import ApiKey
+from kafkawire.authorized_operations import ON_TOPIC, bits
 from kafkawire.errors import ErrorCode
 from kafkawire.messages import response_class
 from kraft.broker.context import BrokerContext
@@ -74,6 +75,7 @@ class DescribeTopicPartitionsHandler:
             topic_id=topic.topic_id,
             is_internal=topic.internal,
             partitions=partitions,
+            topic_authorized_operations=bits(ON_TOPIC),
         )
         return described, len(partitions), last if last < len(topic.partitions) else None
 

@@ -12,6 +12,7 @@ from typing import Any
 from uuid import UUID
 
 from kafkawire.apis import ApiKey
+from kafkawire.authorized_operations import ON_CLUSTER, ON_TOPIC
 from kafkawire.errors import ErrorCode, KafkaError
 from kafkawire.messages import response_class
 from kraft.broker.context import BrokerContext
@@ -114,6 +115,9 @@ class MetadataHandler:
             topics = [self._topic(image, topic) for topic in image.topics]
         else:
             topics = [self._asked(image, asked, errors) for asked in message.topics]
+        if message.include_topic_authorized_operations:
+            for topic in topics:
+                topic.authorized_operations = ON_TOPIC
         brokers = []
         for broker in image.brokers_for_clients():
             endpoint = broker.endpoint(request.connection.listener)
@@ -130,6 +134,7 @@ class MetadataHandler:
             # Clients send what is for the controller to any broker, which forwards it (KIP-590).
             controller_id=context.node_id if brokers else -1,
             topics=topics,
+            authorized_operations=ON_CLUSTER if message.include_cluster_authorized_operations else None,
         )
 
     def _asked(self, image: MetadataImage, asked: Any, errors: dict[str, ErrorCode]) -> Any:
