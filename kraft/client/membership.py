@@ -265,7 +265,8 @@ class Membership:
             if loop.time() - self.polled_at > options.rebalance_timeout:
                 self.standing = Outside()
                 self._bell.ring()
-                await self._leave(member_id)
+                if options.instance_id is None:  # a static member keeps its place for its session (KIP-345)
+                    await self._leave(member_id)
                 return
             pause = options.heartbeat_interval
             code = await self._heartbeat(request)

@@ -152,6 +152,25 @@ async def test_a_static_member_comes_back_to_its_partitions(cluster: Cluster, ma
             await second.close()
 
 
+@pytest.mark.parametrize(("instance_id", "stays"), [(None, False), ("a", True)])
+async def test_who_does_not_poll_leaves_unless_its_place_is_kept(
+    cluster: Cluster, make_topic: Any, instance_id: str | None, stays: bool
+) -> None:
+    group = f"polls too late {instance_id}"
+    consumer = member(cluster, await make_topic(), group, instance_id=instance_id, rebalance_timeout=0.3)
+    async with consumer:
+        await until_assigned([consumer], 1)
+        heartbeats = consumer._membership._heartbeats
+        assert heartbeats is not None
+        await heartbeats
+        assert not consumer.group_metadata.member_id
+        request = messages.request_class(ApiKey.DESCRIBE_GROUPS)(
+            groups=[group], include_authorized_operations=False
+        )
+        (described,) = (await cluster.call_any(ApiKey.DESCRIBE_GROUPS, request)).groups
+        assert len(described.members) == stays
+
+
 async def test_polls_hand_out_no_more_than_asked_and_positions_follow(
     cluster: Cluster, make_topic: Any
 ) -> None:
