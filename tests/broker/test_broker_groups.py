@@ -357,6 +357,13 @@ def test_a_commit_for_a_partition_that_is_not_there_is_refused(
     assert [each.partition_index for each in found.topics[0].partitions] == [0]
 
 
+@pytest.mark.parametrize("version", [2, 4])
+def test_offsets_may_be_kept_for_ever(wire: Any, group: str, topic: str, version: int) -> None:
+    for_ever = {"retention_time_ms": 2**63 - 1}
+    assert commit(wire, group, topic, 5, version=version, **for_ever) == ErrorCode.NONE
+    assert committed(wire, group, topic) == 5
+
+
 def test_metadata_that_is_too_long_is_refused(wire: Any, group: str, topic: str) -> None:
     assert commit(wire, group, topic, 5, metadata="x" * 4097) == ErrorCode.OFFSET_METADATA_TOO_LARGE
     assert committed(wire, group, topic) == -1

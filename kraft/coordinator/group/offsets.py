@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator
+from typing import Final
 
 from kafkawire.errors import ErrorCode
 from kafkawire.records import ControlType
@@ -19,6 +20,9 @@ from kraft.coordinator.group.formats import (
     encode_offset_key,
 )
 from kraft.coordinator.group.outcome import Outcome
+
+_LATEST: Final = 2**63 - 1
+"""Milliseconds since the epoch; further away nothing can be written down."""
 
 _Partitions = dict[int, CommittedOffset]
 
@@ -109,7 +113,7 @@ class Offsets:
 
     def commit(self, command: CommitOffsets, out: Outcome, now_ms: int) -> tuple[ErrorCode, ...]:
         """Write each offset that can be; returns a code for each."""
-        expires_ms = NO_EXPIRY if command.retention_ms < 0 else now_ms + command.retention_ms
+        expires_ms = NO_EXPIRY if command.retention_ms < 0 else min(now_ms + command.retention_ms, _LATEST)
         most = self._config.offset_metadata_max_bytes
         codes = []
         for each in command.offsets:
