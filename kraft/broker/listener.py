@@ -108,16 +108,25 @@ class Listeners:
     async def _accept(self, listener: str, bound: socket.socket) -> None:
         loop = asyncio.get_running_loop()
         while True:
-            while self._open.total() >= self._quota().total:
-                self._gone.clear()
-                await self._gone.wait()
+            await self._until_room()
             try:
                 accepted, address = await loop.sock_accept(bound)
+                try:
+                    # Another listener may have taken the place meanwhile.
+                    await self._until_room()
+                except asyncio.CancelledError:
+                    accepted.close()
+                    raise
                 await self._welcome(listener, accepted, address[0])
             except OSError as error:
                 # Out of descriptors, most likely. Those who try to connect stay in the system's queue.
                 _EVENTS.warning("listener.exhausted", reason=str(error))
                 await asyncio.sleep(_PAUSE)
+
+    async def _until_room(self) -> None:
+        while self._open.total() >= self._quota().total:
+            self._gone.clear()
+            await self._gone.wait()
 
     async def _welcome(self, listener: str, accepted: socket.socket, address: str) -> None:
         if self._open[address] >= self._quota().per_address:

@@ -247,6 +247,28 @@ async def test_connections_beyond_the_limit_wait_for_their_turn(
     assert len(listeners.connections) == 2
 
 
+async def test_listeners_share_the_limit(
+    connect: Callable, listeners: Listeners, answers: Answers, quota: Callable
+) -> None:
+    quota(1, 100)
+    port = await listeners.bind("OTHER", "127.0.0.1", 0)
+    listeners.listen()
+    accepting = asyncio.create_task(listeners._accept("OTHER", listeners._bound[-1].socket))
+    first = await connect()
+    first[1].write(framed(b"a1"))
+    assert await receive(first[0]) == b"a1"
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(framed(b"a2"))
+    for number in range(50):  # the loop goes round often enough to accept
+        first[1].write(framed(b"a%d" % number))
+        assert await receive(first[0]) == b"a%d" % number
+    assert len(listeners.connections) == 1
+    first[1].close()
+    assert await receive(reader) == b"a2"
+    writer.close()
+    accepting.cancel()
+
+
 async def test_one_address_has_so_many_connections(connect: Callable, quota: Callable) -> None:
     quota(100, 2)
     first, second, third = [await connect() for _ in range(3)]
