@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from kafkawire.errors import ErrorCode, KafkaError
-from kafkawire.records import ControlType, headers
+from kafkawire.records import ControlType, build_batch, headers
 from kraft.coordinator.runtime import (
     FOREVER,
     Answer,
@@ -23,6 +23,7 @@ from kraft.coordinator.runtime import (
     TransactionMarker,
 )
 from logstore.config import LogConfig
+from logstore.log import Origin
 
 
 class Counters:
@@ -366,6 +367,18 @@ async def test_after_a_failed_append_the_shard_is_loaded_again(scene: Scene) -> 
         await scene.followed.wait_for(("unloaded", 0))
         await turn()
         assert await scene.runtime.observe(0, value(b"a")) == 1, "and not the 2 that was never written"
+
+
+async def test_after_somebody_elses_batch_the_shard_is_loaded_again(scene: Scene, clock: Any) -> None:
+    scene.lead()
+    await scene.runtime.submit(0, count(b"a"))
+    foreign = build_batch([(clock.wall_ms(), b"a", b"7")])
+    scene.replica.partition.append(foreign, -1, clock.monotonic(), clock.wall_ms(), Origin.COORDINATOR)
+    assert await error_of(scene.runtime.submit(0, count(b"b"))) is ErrorCode.NOT_COORDINATOR
+    async with running(scene):
+        await scene.followed.wait_for(("unloaded", 0))
+        await turn()
+        assert await scene.runtime.observe(0, value(b"a")) == 7
 
 
 async def test_a_shard_acts_on_time(scene: Scene, clock: Any) -> None:
