@@ -51,11 +51,20 @@ class Outgoing:
             self._queue.extend(segments)
             if not self._waits_for_socket:
                 self._send_queue()
-        elif len(segments) == 1:
-            first = segments[0]
-            self._transport.write(first if isinstance(first, bytes) else first.bytes())
+        elif len(segments) == 1 and isinstance(segments[0], bytes):
+            self._transport.write(segments[0])
         else:
-            self._transport.write(b"".join(s if isinstance(s, bytes) else s.bytes() for s in segments))
+            data = b"".join(s if isinstance(s, bytes) else s.bytes() for s in segments)
+            self._write_whole(data, sum(len(s) if isinstance(s, bytes) else s.size for s in segments))
+
+    def _write_whole(self, data: bytes, size: int) -> bool:
+        """Write what should have `size` bytes. If there are fewer, the log was truncated under a slice: what
+        follows would be taken for its rest, so the client has to begin anew."""
+        if len(data) < size:
+            self.abort()
+            return False
+        self._transport.write(data)
+        return True
 
     def _wants_sendfile(self, segments: Sequence[Segment]) -> bool:
         return self.socket is not None and any(
@@ -76,9 +85,10 @@ class Outgoing:
                     self._transport.write(segment)
                 queue.popleft()
             elif sock is None or self._transport.get_write_buffer_size() or segment.file.fileno() < 0:
-                rest = segment.file.read_at(segment.position + self._sent, segment.size - self._sent)
+                left = segment.size - self._sent
+                if not self._write_whole(segment.file.read_at(segment.position + self._sent, left), left):
+                    return
                 self._sent = 0
-                self._transport.write(rest)
                 queue.popleft()
             else:
                 if not self._send_slice(sock, segment):
@@ -107,9 +117,7 @@ class Outgoing:
                 sent = os.sendfile(
                     target, descriptor, segment.position + self._sent, segment.size - self._sent
                 )
-                if sent == 0:
-                    # The file is shorter than the slice: the log was truncated under it. The client tries
-                    # again.
+                if sent == 0:  # see `_write_whole`
                     self.abort()
                     return False
                 self._sent += sent
