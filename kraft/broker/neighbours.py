@@ -39,6 +39,7 @@ class Neighbours:
         self._monotonic = monotonic
         self._peers: dict[int, Peer] = {}
         self._lost_at: dict[int, float] = {}
+        self._parting: set[asyncio.Task[None]] = set()
 
     def peer(self, broker_id: int) -> Peer | None:
         """The link to a broker, if it is registered."""
@@ -59,9 +60,19 @@ class Neighbours:
                 peer.start()
             else:
                 peer.address = address
+        for broker_id in sorted(self._peers.keys() - image.brokers.keys()):
+            self._part_with(broker_id)
+
+    def _part_with(self, broker_id: int) -> None:
+        """It was unregistered; who comes back under its id is met anew."""
+        self._lost_at.pop(broker_id, None)
+        task = asyncio.ensure_future(self._peers.pop(broker_id).close())
+        self._parting.add(task)
+        task.add_done_callback(self._parting.discard)
 
     def _lost(self, broker_id: int) -> None:
-        self._lost_at[broker_id] = self._monotonic()
+        if broker_id in self._peers:
+            self._lost_at[broker_id] = self._monotonic()
 
     def _back(self, broker_id: int) -> None:
         self._lost_at.pop(broker_id, None)
@@ -88,3 +99,5 @@ class Neighbours:
         """Close every link."""
         for peer in self._peers.values():
             await peer.close()
+        if self._parting:
+            await asyncio.wait(self._parting)
