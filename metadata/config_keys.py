@@ -52,6 +52,7 @@ __all__ = [
     "topic_key",
     "validate_topic_config",
     "validate_topic_configs",
+    "value_of",
 ]
 
 TOPIC_KEY_GROUPS: Final[tuple[tuple[str, tuple[ConfigKey, ...]], ...]] = (
@@ -139,7 +140,7 @@ def validate_topic_configs(overrides: Mapping[str, str]) -> None:
     for name, text in overrides.items():
         validate_topic_config(name, text)
     layers = ConfigLayers(overrides)
-    low, high = (resolve(TOPIC_KEYS[name], layers).value for name in _COMPACTION_LAGS)
+    low, high = (value_of(TOPIC_KEYS[name], layers) for name in _COMPACTION_LAGS)
     if isinstance(low, int) and isinstance(high, int) and low > high:
         problem = f"must not exceed max.compaction.lag.ms ({high})"
         raise invalid_value(TOPIC_KEYS["min.compaction.lag.ms"], str(low), problem)
@@ -152,10 +153,15 @@ def resolve(key: ConfigKey, layers: ConfigLayers) -> ResolvedConfig:
     if not places:
         default = _default_place(key)
         return ResolvedConfig(key, key.default, ConfigSource.DEFAULT_CONFIG, (default,))
-    name, text, source, factor = places[0]
-    owner = key if name == key.name else BROKER_KEYS[name]
-    value = _scaled(parse_value(owner, text), factor)
-    return ResolvedConfig(key, value, source, (*found, _default_place(key)))
+    return ResolvedConfig(key, value_of(key, layers), places[0][2], (*found, _default_place(key)))
+
+
+def value_of(key: ConfigKey, layers: ConfigLayers) -> ConfigValue:
+    """As `resolve`, the value alone."""
+    for name, text, _, factor in _places(key, layers):
+        owner = key if name == key.name else BROKER_KEYS[name]
+        return _scaled(parse_value(owner, text), factor)
+    return key.default
 
 
 def resolve_topic(layers: ConfigLayers) -> dict[str, ResolvedConfig]:
@@ -176,7 +182,7 @@ def topic_config(
 ) -> dict[str, ConfigValue]:
     """The typed value of every topic key, by name."""
     layers = ConfigLayers(overrides, broker, cluster, static)
-    return {name: resolve(key, layers).value for name, key in TOPIC_KEYS.items()}
+    return {name: value_of(key, layers) for name, key in TOPIC_KEYS.items()}
 
 
 def _places(key: ConfigKey, layers: ConfigLayers) -> Iterator[tuple[str, str, ConfigSource, int]]:

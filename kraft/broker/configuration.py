@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 
 from logstore.config import LogConfig
-from metadata.config_keys import ConfigLayers, ConfigValue, broker_key, format_value, resolve, topic_config
+from metadata.config_keys import ConfigLayers, ConfigValue, broker_key, format_value, topic_config, value_of
 from metadata.image import MetadataImage
 from replication.settings import ReplicationSettings
 
@@ -33,12 +33,13 @@ class BrokerConfiguration:
     def __init__(self, node_id: int, static: Mapping[str, str]) -> None:
         self._node_id = node_id
         self._static = static
-        self._topics: dict[str, _Resolved] = {}
+        self._topics: dict[str | None, _Resolved] = {}
+        """By name; None stands for all that have no settings of their own."""
         self.auto_create_topics = bool(self.value("auto.create.topics.enable"))
 
     def value(self, name: str) -> ConfigValue:
         """A node key's value from the file, or its default."""
-        return resolve(broker_key(name), ConfigLayers(static=self._static)).value
+        return value_of(broker_key(name), ConfigLayers(static=self._static))
 
     def number(self, name: str) -> int:
         """As `value`, of a key that has a whole number."""
@@ -48,7 +49,7 @@ class BrokerConfiguration:
 
     def current(self, image: MetadataImage, name: str) -> int:
         """As `number`, of a key that may also be changed while the node runs."""
-        value = resolve(broker_key(name), self.layers(image)).value
+        value = value_of(broker_key(name), self.layers(image))
         assert isinstance(value, int), name
         return value
 
@@ -76,7 +77,8 @@ class BrokerConfiguration:
 
     def _resolve(self, image: MetadataImage, topic: str) -> _Resolved:
         layers = self.layers(image, topic)
-        known = self._topics.get(topic)
+        whose = topic if layers.topic else None
+        known = self._topics.get(whose)
         if known is not None and all(a is b for a, b in zip(known.sources, layers, strict=True)):
             return known
         values = topic_config(*layers)
@@ -91,7 +93,7 @@ class BrokerConfiguration:
         resolved = _Resolved(tuple(layers), log, replication)
         if len(self._topics) > 2 * len(image.topics) + _FEW:
             self._topics = {name: each for name, each in self._topics.items() if name in image.topics}
-        self._topics[topic] = resolved
+        self._topics[whose] = resolved
         return resolved
 
     @staticmethod
@@ -99,7 +101,7 @@ class BrokerConfiguration:
         settings: dict[str, object] = {}
         for field in fields(LogConfig):
             if field.name in _BROKER_ONLY:
-                settings[field.name] = resolve(broker_key(_BROKER_ONLY[field.name]), layers).value
+                settings[field.name] = value_of(broker_key(_BROKER_ONLY[field.name]), layers)
                 continue
             value = values[field.name.replace("_", ".")]
             settings[field.name] = format_value(value) if isinstance(value, tuple) else value

@@ -14,9 +14,9 @@ from metadata.config_keys import (
     broker_key,
     format_value,
     parse_value,
-    resolve,
     topic_key,
     validate_topic_configs,
+    value_of,
 )
 from metadata.controller.commands import (
     AlterConfigOp,
@@ -157,7 +157,7 @@ def _altered_list(
         layers = view.layers(own)
     else:
         layers = ConfigLayers({}, own, view.image.configs.cluster_defaults, view.config.static)
-    present = resolve(key, layers).value
+    present = value_of(key, layers)
     items = list(present) if isinstance(present, tuple) else []
     for item in (each.strip() for each in text.split(",")):
         if op is AlterConfigOp.APPEND and item not in items:

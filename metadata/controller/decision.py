@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Generic, Protocol, TypeVar
 
-from metadata.config_keys import BROKER_KEYS, TOPIC_KEYS, ConfigLayers, ConfigValue, resolve
+from metadata.config_keys import BROKER_KEYS, TOPIC_KEYS, ConfigLayers, ConfigValue, value_of
 from metadata.image import MetadataImage
 from metadata.records import Record
 
@@ -57,7 +57,7 @@ class ControllerConfig:
         layers = ConfigLayers(static=static)
 
         def value(name: str) -> ConfigValue:
-            return resolve(BROKER_KEYS[name], layers).value
+            return value_of(BROKER_KEYS[name], layers)
 
         def number(name: str) -> int:
             found = value(name)
@@ -109,6 +109,6 @@ class View:
 
     def _resolve(self, overrides: Mapping[str, str]) -> TopicRules:
         layers = self.layers(overrides)
-        min_isr = resolve(_MIN_ISR, layers).value
+        min_isr = value_of(_MIN_ISR, layers)
         assert isinstance(min_isr, int)
-        return TopicRules(min_isr, bool(resolve(_UNCLEAN, layers).value))
+        return TopicRules(min_isr, bool(value_of(_UNCLEAN, layers)))
