@@ -7,8 +7,7 @@ cluster has to come to rest, all is read back, and the history is judged.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple
 from uuid import UUID
@@ -22,6 +21,7 @@ from chaos.cluster.group_clients import Copier, Inquirer, Member
 from chaos.cluster.loops import World
 from chaos.cluster.metadata_truth import MetadataTruth
 from chaos.cluster.nodes import Machine, NodeProcess, Site
+from chaos.cluster.pace import longer_pauses
 from chaos.cluster.plan import Plan
 from chaos.cluster.shared_images import shared_images
 from chaos.cluster.streams import Streams
@@ -32,7 +32,6 @@ from chaos.history import Committed, Ending, OffsetFetched, Polled, Sent
 from chaos.network import NetworkConditions
 from chaos.replication.invariants import ReplicationInvariants, ViolationError
 from chaos.trace import Trace
-from kraft.client import cluster as client_cluster
 from metadata.image import MetadataImage
 from replication.fetch_messages import Key
 from replication.partition import Partition
@@ -42,8 +41,6 @@ CALM_BOUND = 30.0
 """Seconds, virtual, in which a mended cluster has to come to rest."""
 LOOK_EVERY = 0.25
 OPERATIONS = (Sent, Polled, Committed, OffsetFetched, Ending)
-LAST_BACKOFF = 0.2
-"""Seconds, virtual, between two of a client's attempts at most."""
 MAX_TURNS = 2_000_000
 TOPIC = "orders"
 COPIES = "copies"
@@ -165,7 +162,7 @@ class History:
     def run(self) -> Judgement:
         """Raises ViolationError, or whatever is raised where nobody handles it."""
         watch = Watch(self.world.checks, self.invariants, self._came_from_power_cut)
-        with watch.watching(), _patient_clients(), shared_images():
+        with watch.watching(), longer_pauses(), shared_images():
             for machine in self._machines.values():
                 machine.start()
             self._await("the cluster does not come up", 30.0, self._serves)
@@ -252,19 +249,6 @@ class History:
             if self.world.now >= deadline:
                 raise ViolationError(f"{CALM_BOUND} s after everything was mended: {'; '.join(found)}")
             self._pass(LOOK_EVERY)
-
-
-@contextmanager
-def _patient_clients() -> Iterator[None]:
-    """Clients that ask a little less often while nobody leads: those requests are all alike, and would be a
-    tenth of a history's work."""
-    names = vars(client_cluster)
-    usual = names["LAST_BACKOFF"]
-    names["LAST_BACKOFF"] = LAST_BACKOFF
-    try:
-        yield
-    finally:
-        names["LAST_BACKOFF"] = usual
 
 
 def run_history(seed: int) -> HistoryResult:

@@ -35,8 +35,10 @@ from kraft.client.producer import IdempotentProducer
 
 FIRST_CLIENT = 1001
 KEYS = 4
-BATCH_SIZES = (256 * 1024, 400)
+BATCH_SIZES = (256 * 1024, 1000)
 """Bytes: the usual size, and one at which a burst is several batches on their way at a time."""
+FETCH_WAIT = 1.5
+"""Seconds that a fetch waits for records: each that comes back with none is work for nothing."""
 SEEKS = 0.02
 """How often a reader goes back after a poll, by up to FARTHEST records."""
 FARTHEST = 200
@@ -161,14 +163,14 @@ class Writer(Client):
                 async with producer:
                     while not self.stopping.is_set():
                         await self._burst(producer)
-                        await self.pause(1.2)
+                        await self.pause(2.8)
             except KafkaError:
                 self._give_up()
 
     async def _burst(self, producer: IdempotentProducer) -> None:
         topic = self.surroundings.topic
         partition = self.rng.randrange(self.surroundings.partitions)
-        for _ in range(self.rng.choice((1, 5, 20, 40))):
+        for _ in range(self.rng.choice((1, 20, 50, 90))):
             key = self.rng.randrange(KEYS)
             key_bytes = b"%d" % key
             record = self.surroundings.notebook.new_record()
@@ -201,10 +203,11 @@ class Reader(Client):
 
     async def work(self, cluster: Cluster) -> None:
         partitions = [TopicPartition(self.topic, index) for index in range(self.surroundings.partitions)]
-        async with Consumer(cluster, ConsumerOptions(committed_only=self.committed_only)) as consumer:
+        options = ConsumerOptions(committed_only=self.committed_only, max_wait=FETCH_WAIT)
+        async with Consumer(cluster, options) as consumer:
             self.assign(consumer, dict.fromkeys(partitions, 0))
             while not self.stopping.is_set():
-                fetched = await consumer.poll()
+                fetched = await consumer.poll(0.8)
                 self.note_poll(fetched)
                 if fetched and self.rng.random() < SEEKS:
                     back = self.rng.randrange(FARTHEST)

@@ -66,14 +66,14 @@ class Shape:
             "transaction.state.log.num.partitions": "2",
             "group.initial.rebalance.delay.ms": "0",
             "group.min.session.timeout.ms": "500",
-            "broker.heartbeat.interval.ms": "500",
+            "broker.heartbeat.interval.ms": "900",
             "broker.session.timeout.ms": "2000",
             "min.insync.replicas": str(self.min_isr),
             "default.replication.factor": "3",
             "log.cleaner.enable": "false",
             "log.index.interval.bytes": str(self.index_interval),
             "replica.lag.time.max.ms": str(round(self.lag * 1000)),
-            "replica.fetch.wait.max.ms": "1000",
+            "replica.fetch.wait.max.ms": str(round(self.lag * 600)),
             "transaction.abort.timed.out.transaction.cleanup.interval.ms": "1000",
         }
         if self.roll is not None:
@@ -86,10 +86,10 @@ class Shape:
     def quorum() -> dict[str, float]:
         """How the quorum is tuned: slower than on real machines, where a heartbeat costs nothing."""
         return {
-            "election_timeout_min": 1.0,
-            "election_timeout_max": 2.0,
-            "heartbeat_interval": 0.3,
-            "check_quorum_timeout": 0.9,
+            "election_timeout_min": 1.2,
+            "election_timeout_max": 2.4,
+            "heartbeat_interval": 0.39,
+            "check_quorum_timeout": 1.1,
         }
 
 
@@ -108,7 +108,7 @@ class Climate:
 def draw_shape(rng: random.Random) -> Shape:
     """What the cluster is like."""
     return Shape(
-        controllers=rng.choice((1, 1, 3, 3)),
+        controllers=rng.choice((1, 1, 3)),
         brokers=rng.choice((3, 3, 3, 4)),
         partitions=rng.choice((1, 2, 3)),
         min_isr=rng.choice((1, 2, 2, 2)),
@@ -116,7 +116,7 @@ def draw_shape(rng: random.Random) -> Shape:
         roll=rng.choice((None, None, 1.0, 4.0)),
         lag=rng.choice((1.5, 3.0)),
         latency=rng.choice((0.001, 0.003, 0.01)),
-        producers=rng.choice((2, 2, 3)),
+        producers=rng.choice((1, 2, 2)),
         readers=rng.choice((0, 1)),
         members=rng.choice((0, 0, 2, 3)),
         copiers=rng.choice((0, 1, 2)),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Sequence
 
-from chaos.cluster.clients import Client, Surroundings, reads
+from chaos.cluster.clients import FETCH_WAIT, Client, Surroundings, reads
 from chaos.history import (
     Assigned,
     Committed,
@@ -56,7 +56,7 @@ class GroupClient(Client):
                 self.group,
                 session_timeout=2.0,
                 rebalance_timeout=6.0,
-                heartbeat_interval=0.6,
+                heartbeat_interval=0.9,
                 commit_timeout=8.0,
                 reset=EARLIEST,
             )
@@ -64,13 +64,13 @@ class GroupClient(Client):
                 cluster,
                 [self.surroundings.topic],
                 options,
-                FetchOptions(committed_only=self.committed_only),
+                FetchOptions(committed_only=self.committed_only, max_wait=FETCH_WAIT),
                 on_assigned=self._assigned,
             )
             try:
                 await self.belong(cluster, consumer)
             except FatalTransactionError:
-                await self.pause(1.5)
+                await self.pause(2.5)
             except KafkaError:
                 await self.pause(0.2)
             finally:
@@ -111,7 +111,7 @@ class Member(GroupClient):
     async def belong(self, cluster: Cluster, consumer: GroupConsumer) -> None:  # noqa: ARG002
         asked = self.assignment
         while self.goes_on():
-            await self.pause(0.5)
+            await self.pause(1.0)
             self.note_poll(await consumer.poll(0.5, max_records=self.rng.choice((5, 100))))
             if self.rng.random() < 0.3:
                 await self._commit(consumer)
@@ -159,8 +159,8 @@ class Copier(GroupClient):
         async with producer:
             await producer.init()
             while self.goes_on():
-                await self.pause(0.8)
-                fetched = await consumer.poll(0.5, max_records=self.rng.choice((10, 200)))
+                await self.pause(1.8)
+                fetched = await consumer.poll(0.5, max_records=self.rng.choice((20, 400)))
                 if fetched:
                     await self._copy(producer, consumer, fetched)
 

@@ -38,6 +38,8 @@ NODE_PORT = 9093
 KAFKA_PORT = 9092
 LOG_DIR = "data"
 LEAVE_TIMEOUT = 3.0
+DIALS = (0.05, 1.0)
+"""Seconds between two attempts to reach a node, at first and at most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -251,7 +253,10 @@ class NodeProcess:
         peer = SimulatedPeer(
             self.machine.site.streams, Introduction(self.node_id, role), node_id, address, on_up, on_down
         )
-        return peer.configure(PeerOptions(role=role, rng=self.rng, on_fatal=self._fail))
+        first, last = DIALS
+        return peer.configure(
+            PeerOptions(role=role, backoff_min=first, backoff_max=last, rng=self.rng, on_fatal=self._fail)
+        )
 
     def _quorum_member(self) -> QuorumMember:
         site = self.machine.site

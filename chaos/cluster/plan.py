@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass, replace
 
-LENGTH = 27.0
+LENGTH = 25.0
 """Seconds, virtual, of work and faults: with coming up before and coming to rest after them some thirty."""
 
 
