@@ -61,11 +61,19 @@ class MetadataFeed:
         match value:
             case {"snapshot": bytes(snapshot), "next_offset": int(next_offset)}:
                 self._loader.on_snapshot(snapshot, next_offset)
-            case {"first_offset": int(first), "term": int(term), "records": list(records)}:
-                self._loader.on_committed(CommittedBatch(first, term, records))
+            case {"batches": list(batches)}:
+                self._loader.on_batches([_batch(each) for each in batches])
             case {"leader": leader, "term": int(_)} if leader is None or isinstance(leader, int):
                 if leader != self._leader_id:
                     self._leader_id = leader
                     self._on_leader(leader)
             case _:
                 raise ValueError(f"not an item of a metadata feed: {str(value)[:100]}")
+
+
+def _batch(value: Any) -> CommittedBatch:
+    match value:
+        case [int(first), int(term), list(records)]:
+            return CommittedBatch(first, term, records)
+        case _:
+            raise ValueError(f"not a batch of a metadata feed: {str(value)[:100]}")

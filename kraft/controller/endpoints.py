@@ -8,7 +8,7 @@ short grace (`broker.disconnect.grace.ms`), unless it comes back.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from typing import Any
 
 from kafkawire.errors import ErrorCode, KafkaError
@@ -27,8 +27,12 @@ from metadata.controller.commands import (
     RegisterBrokerReply,
 )
 from metadata.image import BrokerState
+from metadata.log import CommittedBatch
 from metadata.serde import from_wire, to_wire
 from metadata.snapshot import encode_snapshot
+
+FEED_ITEM = 64 * 1024
+"""Bytes of records with which an item of the metadata feed is large enough."""
 
 
 class ControllerEndpoints:
@@ -142,12 +146,23 @@ class ControllerEndpoints:
                 offset = image.next_offset
                 yield Reply({"snapshot": encode_snapshot(image), "next_offset": offset})
                 continue
-            for batch in batches:
-                offset = batch.first_offset + len(batch.records)
-                records = list(batch.records)
-                yield Reply({"first_offset": batch.first_offset, "term": batch.term, "records": records})
+            for together in _in_items(batches):
+                offset = together[-1].first_offset + len(together[-1].records)
+                yield Reply(
+                    {"batches": [[each.first_offset, each.term, [*each.records]] for each in together]}
+                )
             if not batches:
                 await changed.wait()
+
+
+def _in_items(batches: Sequence[CommittedBatch]) -> Iterator[Sequence[CommittedBatch]]:
+    """Whoever is far behind gets many batches with each item, up to so many that it is large enough."""
+    first = size = 0
+    for number, batch in enumerate(batches, 1):
+        size += sum(map(len, batch.records))
+        if size >= FEED_ITEM or number == len(batches):
+            yield batches[first:number]
+            first, size = number, 0
 
 
 def _ignore_failure(future: asyncio.Future[Any]) -> None:

@@ -1,0 +1,79 @@
+"""The feed of committed metadata, from a controller's endpoints to the image that a broker makes of it."""
+
+from __future__ import annotations
+
+from contextlib import aclosing
+from typing import Any
+
+from kraft.broker.metadata_feed import MetadataFeed
+from kraft.controller.endpoints import FEED_ITEM, ControllerEndpoints
+from kraft.transport.handlers import Handlers
+from kraft.transport.handshake import Identity, Session
+from kraft.transport.limits import DEFAULT_LIMITS
+from kraft.transport.link import Link
+from metadata.calls import METADATA_FEED
+from metadata.controller.commands import CreateTopics, NewTopic
+from metadata.delta import MetadataDelta
+from tests.controller.test_controller_service import ControllerNode, with_broker
+
+TOPICS = 6
+PARTITIONS = 400
+"""Partitions of a topic: two or three topics have more records than an item of the feed takes."""
+
+
+class Follower:
+    """A broker, as far as the feed knows."""
+
+    def __init__(self) -> None:
+        self.images = 0
+        self.offset = -1
+
+    def on_metadata(self, delta: MetadataDelta) -> None:
+        self.images += 1
+        self.offset = delta.new.offset
+
+
+async def items_of(node: ControllerNode) -> list[Any]:
+    """What the feed has to say up to the newest record."""
+    handlers = Handlers(DEFAULT_LIMITS, on_fatal=lambda error: None)
+    ControllerEndpoints(node.service, describe_quorum=lambda: None).register(handlers)  # type: ignore[arg-type,return-value]
+    link = Link(Session(bytes(16), b"", Identity(1, "a-cluster", "broker")), lambda: None)
+    items: list[Any] = []
+    async with aclosing(handlers.streams[METADATA_FEED](link, 0)) as replies:  # type: ignore[type-var]
+        async for reply in replies:
+            items.append(reply.value)
+            for first_offset, _, records in reply.value.get("batches", ()):
+                if first_offset + len(records) == node.service.image.next_offset:
+                    return items
+    raise AssertionError("the feed ended")
+
+
+async def test_who_is_far_behind_gets_many_batches_together() -> None:
+    quorum, node = await with_broker()
+    for number in range(TOPICS):
+        topic = NewTopic(f"topic-{number}", PARTITIONS, 1)
+        await quorum.answer(node.service.submit(CreateTopics((topic,))))
+    leader, *items = await items_of(node)
+    assert leader == {"leader": node.node_id, "term": node.service.leadership.term}
+    batches = [batch for item in items for batch in item["batches"]]
+    assert 1 < len(items) < len(batches)
+    expected = 0
+    for first_offset, _, records in batches:
+        assert first_offset == expected
+        expected += len(records)
+    assert expected == node.service.image.next_offset
+    for item in items[:-1]:
+        sizes = [sum(map(len, records)) for _, _, records in item["batches"]]
+        assert sum(sizes[:-1]) < FEED_ITEM <= sum(sizes)
+
+
+async def test_a_broker_takes_an_item_as_one_change() -> None:
+    quorum, node = await with_broker()
+    await quorum.answer(node.service.submit(CreateTopics((NewTopic("orders", 3, 1),))))
+    follower = Follower()
+    feed = MetadataFeed({}, follower, on_leader=lambda leader_id: None)
+    items = await items_of(node)
+    for item in items:
+        feed._take(item)
+    assert follower.images == len(items) - 1 == 1
+    assert follower.offset == node.service.image.offset
