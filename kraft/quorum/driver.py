@@ -355,9 +355,10 @@ class QuorumDriver:
             self._reception.forget_acknowledgements()
             self._leading = leading
         leader = None if raft.is_leader and not raft.has_applied_own_no_op else raft.leader_id
-        if self._leadership != (now_known := Leadership(raft.term, leader)):
-            self._leadership = now_known
-            self._notices.append(partial(self._listener.on_leadership, now_known))
+        known = self._leadership
+        if known.term != raft.term or known.leader_id != leader:
+            self._leadership = Leadership(raft.term, leader)
+            self._notices.append(partial(self._listener.on_leadership, self._leadership))
 
     # The disk.
 

@@ -43,6 +43,9 @@ class PeerOptions:
     """Told of an exception that `on_up` or `on_down` raised; without it the loop's exception handler is."""
 
 
+_USUAL = PeerOptions()
+
+
 @dataclass(frozen=True, slots=True)
 class Up:
     """There is a link."""
@@ -83,7 +86,7 @@ class Peer:
         self._address = address
         self._on_up = on_up
         self._on_down = on_down
-        self._options = PeerOptions()
+        self._options = _USUAL
         self._state: Up | Down = Down(PeerUnavailable("not started"))
         self._task: asyncio.Task[None] | None = None
         self._hurry = asyncio.Event()

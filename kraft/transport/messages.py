@@ -146,11 +146,11 @@ def decode(data: Buffer, limits: Limits) -> Message:
             f"a message of {size} header and {len(data) - end} payload bytes exceeds the limit"
         )
     header = decode_value(data[LENGTH_SIZE:end])
-    match header:
-        case [int(kind), int(id_), int() | str() as name, value]:
+    if type(header) is list and len(header) == 4:  # not a `match`, which costs as much as all the rest
+        kind, id_, name, value = header
+        if isinstance(kind, int) and isinstance(id_, int) and isinstance(name, int | str):
             return Message(kind, id_, name, value, memoryview(data)[end:] if end < len(data) else b"")
-        case _:
-            raise ProtocolError("a header that is not [kind, id, name or status, value]")
+    raise ProtocolError("a header that is not [kind, id, name or status, value]")
 
 
 def decode_value(data: Buffer) -> Any:
