@@ -1,4 +1,5 @@
-"""What brokers make of a topic's keys and their own, those that change while they run among them."""
+"""What brokers make of a topic's keys and their own, those that change while they run among them, and how
+often."""
 
 from __future__ import annotations
 
@@ -38,6 +39,24 @@ def test_what_is_changed_while_a_broker_runs_counts(config: Any, field: str, exp
 def test_topics_that_come_and_go_leave_nothing_behind() -> None:
     configuration = BrokerConfiguration(1, {})
     for number in range(2000):
-        image = EMPTY_IMAGE.apply([TopicRecord(f"t{number}", UUID(int=number))], 0)
-        configuration.log_config(image, f"t{number}")
+        name = f"t{number}"
+        own = ConfigRecord(TOPIC, name, "segment.ms", "500")
+        configuration.log_config(EMPTY_IMAGE.apply([TopicRecord(name, UUID(int=number)), own], 0), name)
     assert len(configuration._topics) < 200
+
+
+def test_topics_without_settings_of_their_own_share_what_was_worked_out() -> None:
+    image = image_with((TOPIC, "special", "segment.ms", "500"))
+    broker = BrokerConfiguration(1, {"log.roll.ms": "9000"})
+    assert broker.log_config(image, "orders") is broker.log_config(image, "payments")
+    assert broker.log_config(image, "orders").segment_ms == 9000
+    assert broker.log_config(image, "special").segment_ms == 500
+    assert broker.log_config(image, "orders").segment_ms == 9000
+
+
+def test_a_default_of_the_cluster_that_changes_is_heard_by_all() -> None:
+    broker = BrokerConfiguration(1, {"min.insync.replicas": "1"})
+    assert broker.replication_settings(EMPTY_IMAGE, "orders").min_insync_replicas == 1
+    image = image_with((BROKER, CLUSTER_DEFAULT, "min.insync.replicas", "2"))
+    for topic in ("orders", "payments"):
+        assert broker.replication_settings(image, topic).min_insync_replicas == 2

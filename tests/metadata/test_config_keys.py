@@ -32,6 +32,7 @@ from metadata.config_keys import (
     topic_key,
     validate_topic_config,
     validate_topic_configs,
+    value_of,
 )
 from metadata.config_types import invalid_value
 from metadata.controller.decision import ControllerConfig
@@ -209,6 +210,7 @@ def test_the_strongest_layer_wins_and_all_are_told():
 def test_the_layers_of_retention(layers, value, source):
     resolved = resolve(TOPIC_KEYS["retention.ms"], layers)
     assert (resolved.value, resolved.source) == (value, source)
+    assert value_of(TOPIC_KEYS["retention.ms"], layers) == value
 
 
 def test_a_key_of_topic_and_broker_alike():
