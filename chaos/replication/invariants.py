@@ -100,7 +100,8 @@ class Shadow:
 class Truth:
     """What is committed of one partition."""
 
-    def __init__(self) -> None:
+    def __init__(self, key: Key) -> None:
+        self.topic_id = UUID(bytes=key[0])
         self.batches: list[Batch] = []
         self.end = 0
         self.sequences: dict[int, tuple[int, int]] = {}
@@ -243,7 +244,8 @@ class ReplicationInvariants:
             shadow.cut(end)
             self._check_complete(key)
         while shadow.end < end:
-            content = partition.log.read(shadow.end, 1 << 20, up_to=end).bytes()
+            seen = shadow.end
+            content = partition.log.read(seen, 1 << 20, up_to=end).bytes()
             for _, header in headers(content):
                 batch = _batch(header)
                 before = (shadow.batches[-1].base, shadow.batches[-1].epoch) if shadow.batches else (-1, -1)
@@ -257,6 +259,8 @@ class ReplicationInvariants:
                 self._trace.note(
                     f"log {partition.topic}-{partition.index} at={broker_id} {batch.base} epoch={batch.epoch}"
                 )
+            if shadow.end <= seen:
+                raise ViolationError(f"{broker_id} has nothing at {seen} in a log up to {end}: {partition!r}")
 
     def _commit(self, partition: Partition, shadow: Shadow, truth: Truth) -> None:
         place = partition.topic, partition.index, partition.local_id
@@ -314,7 +318,7 @@ class ReplicationInvariants:
         """Whoever may be elected has everything that is committed."""
         truth = self._truth(key)
         image = self._view.image
-        topic = image.topics.by_id.get(UUID(bytes=key[0]))
+        topic = image.topics.by_id.get(truth.topic_id)
         if topic is None or not truth.batches:
             return
         partition = topic.partitions[key[1]]
@@ -333,7 +337,7 @@ class ReplicationInvariants:
     def _truth(self, key: Key) -> Truth:
         truth = self._truths.get(key)
         if truth is None:
-            truth = self._truths[key] = Truth()
+            truth = self._truths[key] = Truth(key)
         return truth
 
     # The end.
