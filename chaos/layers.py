@@ -19,10 +19,13 @@ from chaos.quorum.mutants import MUTANTS as QUORUM_MUTANTS
 from chaos.quorum.simulation import run_history as run_quorum_history
 from chaos.replication.mutants import MUTANTS as REPLICATION_MUTANTS
 from chaos.replication.simulation import run_history as run_replication_history
+from kraft.huge_pages import gather_heap
 
 CHUNK = 32
 """Histories that a process runs before another takes its place: its memory goes with it, so that the
 collector need never look at what so many histories leave behind."""
+WORTH_GATHERING = 16
+"""So many histories in a process make up for the tenth of a second that huge pages take."""
 
 
 class Outcome(Protocol):
@@ -46,6 +49,8 @@ class Layer:
     what: str
     run: Callable[[int, Mutant | None], Outcome]
     mutants: Mapping[str, Mutant]
+    heavy: bool = False
+    """Whether histories take so long that looking for pages is a part of it (see `kraft.huge_pages`)."""
 
 
 def _run_quorum(seed: int, mutant: Mutant | None) -> Outcome:
@@ -61,7 +66,9 @@ def _run_cluster(seed: int, _mutant: Mutant | None) -> Outcome:
 
 
 LAYERS: Mapping[str, Layer] = {
-    "cluster": Layer("controllers, brokers and clients, as they ship", _run_cluster, CLUSTER_MUTANTS),
+    "cluster": Layer(
+        "controllers, brokers and clients, as they ship", _run_cluster, CLUSTER_MUTANTS, heavy=True
+    ),
     "replication": Layer(
         "partitions and the controller, the cores alone", _run_replication, REPLICATION_MUTANTS
     ),
@@ -114,6 +121,8 @@ def _unheard(_: object) -> None:
 def _run_chunk(layer: str, mutant: str | None, seeds: range) -> list[Outcome]:
     """With a bug planted, up to the first history that fails."""
     definition = LAYERS[layer]
+    if definition.heavy and len(seeds) >= WORTH_GATHERING:
+        gather_heap()
     if mutant is None:
         return [definition.run(seed, None) for seed in seeds]
     outcomes = []
