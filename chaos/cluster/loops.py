@@ -120,17 +120,17 @@ class World:
         context: Context | None,
     ) -> Call:
         """Call back on `loop` at `when`, or now if that has passed."""
-        self._order += 1
+        self._order = order = self._order + 1
         when = max(when, self.now)
         call = Call(loop, callback, args, context, when)
-        heappush(self._timers, (when, self._order, call))
+        heappush(self._timers, (when, order, call))
         return call
 
     def run(self, until: float, done: Callable[[], bool] | None = None) -> bool:
         """Let things happen until the virtual time `until`, or until `done`, which is asked after each turn;
         whether it ended for that. Whatever is raised outside of a task is raised here.
         """
-        ready, timers, checks = self.ready, self._timers, self.checks
+        ready, timers, checks, alive = self.ready, self._timers, self.checks, Life.RUNNING
         running: ProcessLoop | None = None
         try:
             while True:
@@ -139,7 +139,7 @@ class World:
                     if call.cancelled_:
                         continue
                     loop = call._loop
-                    if loop.life is not Life.RUNNING:
+                    if loop.life is not alive:
                         loop.put_off(call)
                         continue
                     if loop is not running:
@@ -162,9 +162,11 @@ class World:
                         raise DeadlockError("every process waits, and no timer is set")
                     self.now = max(self.now, until)
                     return False
-                self.now = timers[0][0]
-                while timers and timers[0][0] <= self.now:
-                    ready.append(heappop(timers)[2])
+                now = self.now = timers[0][0]
+                while timers and timers[0][0] <= now:
+                    call = heappop(timers)[2]
+                    if not call.cancelled_:
+                        ready.append(call)
         finally:
             events._set_running_loop(None)
 

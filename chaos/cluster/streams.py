@@ -32,12 +32,12 @@ class End:
     """One side of a connection, which belongs to a process."""
 
     __slots__ = (
-        "_arrival",
         "_early",
         "_held",
         "_network",
         "_on_data",
         "_stuck",
+        "arrival",
         "closed",
         "loop",
         "machine",
@@ -57,7 +57,8 @@ class End:
         """Whether its machine lost its power: it does not even refuse what comes."""
         self._on_data: Callable[[bytes], None] | None = None
         self.on_lost: Callable[[], None] | None = None
-        self._arrival = 0.0
+        self.arrival = 0.0
+        """When the last of what was sent here arrives."""
         self._stuck: list[bytes | None] = []
         """What was under way when the direction was cut."""
         self._held: list[bytes | None] = []
@@ -117,11 +118,6 @@ class End:
     def hold(self, data: bytes | None) -> None:
         """Keep it until the cut is mended."""
         self._held.append(data)
-
-    def next_arrival(self, arrival: float) -> float:
-        """When something that was sent now arrives: nothing overtakes."""
-        self._arrival = max(arrival, self._arrival)
-        return self._arrival
 
 
 @dataclass(slots=True)
@@ -189,15 +185,18 @@ class Streams:
         if (sender.machine, receiver.machine) in self.cuts:
             sender.hold(data)
             return
+        world = self.world
         low, high = self.conditions.latency
-        arrival = sender.next_arrival(self.world.now + low + (high - low) * self.rng.random())
+        arrival = world.now + low + (high - low) * self.rng.random()
+        arrival = max(arrival, sender.arrival)  # nothing overtakes
+        sender.arrival = arrival
         if receiver.silent:
             return
         if receiver.closed:
             # Whoever lives on that machine now does not know the connection.
-            self.world.timer(sender.loop, arrival, sender.lose, (), None)
+            world.timer(sender.loop, arrival, sender.lose, (), None)
         else:
-            self.world.timer(receiver.loop, arrival, receiver.arrive, (data,), None)
+            world.timer(receiver.loop, arrival, receiver.arrive, (data,), None)
 
     def closing(self, end: End) -> None:
         """One side is gone; the other hears of it at once, or when it notices the silence."""
