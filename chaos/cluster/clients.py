@@ -35,7 +35,7 @@ from kraft.client.producer import IdempotentProducer
 
 FIRST_CLIENT = 1001
 KEYS = 4
-BATCH_SIZES = (256 * 1024, 1000)
+BATCH_SIZES = (256 * 1024, 450)
 """Bytes: the usual size, and one at which a burst is several batches on their way at a time."""
 FETCH_WAIT = 1.5
 """Seconds that a fetch waits for records: each that comes back with none is work for nothing."""
@@ -163,7 +163,7 @@ class Writer(Client):
                 async with producer:
                     while not self.stopping.is_set():
                         await self._burst(producer)
-                        await self.pause(2.8)
+                        await self.pause(2.4)
             except KafkaError:
                 self._give_up()
 

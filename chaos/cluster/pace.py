@@ -17,11 +17,11 @@ from kraft.coordinator.transaction import coordinator
 
 PAUSES: tuple[tuple[ModuleType, str, float], ...] = (
     (broker, "TICK_INTERVAL", 0.4),
-    (controller_channel, "RETRY_PAUSE", 0.1),
+    (controller_channel, "RETRY_PAUSE", 0.2),
     (metadata_feed, "RETRY_PAUSE", 0.1),
     (coordinator, "WATCH_INTERVAL", 1.5),
-    (cluster, "FIRST_BACKOFF", 0.04),
-    (cluster, "LAST_BACKOFF", 0.4),
+    (cluster, "FIRST_BACKOFF", 0.03),
+    (cluster, "LAST_BACKOFF", 0.3),
 )
 """Whose, which one, and how long it is in a simulation, in seconds."""
 

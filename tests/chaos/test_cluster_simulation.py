@@ -26,11 +26,13 @@ REGRESSIONS = {
 none the less, they are histories too."""
 
 FIRST_SEEDS: dict[str, int] = {
-    "coordinator-answers-early": 10,
+    "coordinator-answers-early": 20,
+    "diverging-follower-goes-on": 20,
     "failed-sync-ignored": 160,
     "rot-accepted": 15,
-    "stale-generation-commits": 110,
-    "unclean-stop-keeps-isr": 135,
+    "sequence-gap-accepted": 10,
+    "stale-generation-commits": 8,
+    "unclean-stop-keeps-isr": 70,
 }
 """Where to begin to look for a bug that only few histories betray."""
 
