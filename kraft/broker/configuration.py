@@ -92,7 +92,8 @@ class BrokerConfiguration:
         )
         resolved = _Resolved(tuple(layers), log, replication)
         if len(self._topics) > 2 * len(image.topics) + _FEW:
-            self._topics = {name: each for name, each in self._topics.items() if name in image.topics}
+            present = {None, *image.topics}
+            self._topics = {name: each for name, each in self._topics.items() if name in present}
         self._topics[whose] = resolved
         return resolved
 
