@@ -355,8 +355,7 @@ class QuorumDriver:
             self._reception.forget_acknowledgements()
             self._leading = leading
         leader = None if raft.is_leader and not raft.has_applied_own_no_op else raft.leader_id
-        known = self._leadership
-        if known.term != raft.term or known.leader_id != leader:
+        if (self._leadership.term, self._leadership.leader_id) != (raft.term, leader):
             self._leadership = Leadership(raft.term, leader)
             self._notices.append(partial(self._listener.on_leadership, self._leadership))
 
