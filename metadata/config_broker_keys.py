@@ -350,6 +350,12 @@ GROUPS: Final = (
 )
 
 
+_MORE: Final = {
+    "min.insync.replicas": " All nodes go by the value in the metadata (KIP-966), where the first active "
+    "controller puts its file's. It can be changed for all brokers, not for one, and not be removed.",
+}
+
+
 def _behind_topic_keys(own: frozenset[str]) -> tuple[ConfigKey, ...]:
     """The broker keys that give topic keys their defaults, first synonyms only; others are in `own`."""
     keys = []
@@ -363,7 +369,7 @@ def _behind_topic_keys(own: frozenset[str]) -> tuple[ConfigKey, ...]:
                     topic_key,
                     name=synonym.name,
                     default=topic_key.default if only else None,
-                    doc=f"Default of the topic key `{topic_key.name}`.",
+                    doc=f"Default of the topic key `{topic_key.name}`.{_MORE.get(synonym.name, '')}",
                     limits=_RETENTION if synonym.name == "log.retention.ms" else topic_key.limits,
                     scope=Scope.NODE,
                     update=Update.CLUSTER_WIDE,

@@ -148,8 +148,11 @@ class ControllerService:
         now = self._clock.monotonic()
         term = self.leadership.term
         controller = Controller(self._config, self.image, term, now, self._rng)
-        self._state = _Active(term, controller, self.image)
+        self._state = state = _Active(term, controller, self.image)
         self.resigned.clear()
+        beginning = controller.begin(self.image)
+        if beginning.records:
+            self._accept(state, beginning, asyncio.get_running_loop().create_future())
         self._look_at(controller, now)
         self._events.info("controller.active", term=term, offset=self.image.offset)
 

@@ -31,8 +31,28 @@ from metadata.controller.partitions import reconsider
 from metadata.image import ConfigResource, MetadataImage
 from metadata.records import CLUSTER_DEFAULT, ConfigRecord, ConfigResourceType, Record
 
-ELECTION_KEYS: Final = frozenset({"min.insync.replicas", "unclean.leader.election.enable"})
+MIN_ISR: Final = "min.insync.replicas"
+
+ELECTION_KEYS: Final = frozenset({MIN_ISR, "unclean.leader.election.enable"})
 """Keys on which the state of partitions depends: changing them changes partitions in the same batch."""
+
+
+def min_isr_records(view: View) -> list[Record]:
+    """The records that give all nodes one `min.insync.replicas`, as eligible leader replicas need it.
+
+    This node's own value becomes the cluster's if that has none, and those of single brokers go (KIP-966,
+    Kafka's `maybeGenerateElrSafetyRecords`).
+    """
+    configs: list[ConfigRecord] = []
+    if MIN_ISR not in view.image.configs.cluster_defaults:
+        text = resolve(broker_key(MIN_ISR), ConfigLayers(static=view.config.static)).text
+        configs.append(ConfigRecord(ConfigResourceType.BROKER, CLUSTER_DEFAULT, MIN_ISR, text))
+    configs += [
+        ConfigRecord(resource.type, resource.name, MIN_ISR, None)
+        for resource, values in view.image.configs.by_resource.items()
+        if resource.type is ConfigResourceType.BROKER and resource.name and MIN_ISR in values
+    ]
+    return _with_partitions(view, configs)
 
 
 def alter_configs(view: View, command: IncrementalAlterConfigs) -> Decision[IncrementalAlterConfigsReply]:
@@ -68,6 +88,11 @@ def _alter(view: View, resource: AlterConfigsResource, *, replace: bool) -> list
         _apply(view, target, alteration, after)
     if target.type is ConfigResourceType.TOPIC:
         validate_topic_configs(after)
+    elif target.name == CLUSTER_DEFAULT and MIN_ISR in before.keys() - after.keys():
+        raise KafkaError(
+            ErrorCode.INVALID_CONFIG,
+            "Cluster-level min.insync.replicas cannot be removed while eligible leader replicas are kept.",
+        )
     names = [alteration.name for alteration in resource.ops]
     if replace:
         names += [name for name in before if name not in after]
@@ -131,7 +156,7 @@ def _key(target: ConfigResource, name: str) -> ConfigKey:
 def _check_agreed(target: ConfigResource, name: str) -> None:
     """Raise KafkaError(INVALID_CONFIG) for min.insync.replicas of one broker: a leader that commits with
     fewer replicas than the controller counts on might be followed by an eligible one that lacks records."""
-    if name == "min.insync.replicas" and target.type is ConfigResourceType.BROKER and target.name:
+    if name == MIN_ISR and target.type is ConfigResourceType.BROKER and target.name:
         raise KafkaError(
             ErrorCode.INVALID_CONFIG,
             "Broker-level min.insync.replicas cannot be altered while eligible leader replicas are kept.",

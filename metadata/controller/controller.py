@@ -31,7 +31,7 @@ from metadata.controller.commands import (
     Tick,
     UnregisterBroker,
 )
-from metadata.controller.configs import alter_configs
+from metadata.controller.configs import alter_configs, min_isr_records
 from metadata.controller.decision import ControllerConfig, Decision, RandomSource, View
 from metadata.controller.feature_commands import UpdateFeatures
 from metadata.controller.features import update_features
@@ -62,6 +62,10 @@ class Controller:
         self._sessions = Sessions(config, image, now)
         self._topics = Topics(random)
         self._next_balance = self._after_balance(now)
+
+    def begin(self, image: MetadataImage) -> Decision[Acknowledged]:
+        """What comes before every other decision of this leadership."""
+        return Decision(min_isr_records(View(self.config, image)), Acknowledged())
 
     def decide(self, image: MetadataImage, command: Command, now: float, now_ms: int) -> Decision[Reply]:
         """Decide on one command. Raises KafkaError when the whole of it is refused; nothing has changed

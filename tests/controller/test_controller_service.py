@@ -58,7 +58,9 @@ class ControllerNode(SimulatedNode):
 
     def __init__(self, world: World, config: QuorumConfig, clock: VirtualClock) -> None:
         super().__init__(world, config, DiskConditions())
-        self.service = ControllerService(ControllerConfig(CLUSTER), clock, random.Random(config.node_id))
+        static = {"min.insync.replicas": str(config.node_id)}
+        rng = random.Random(config.node_id)
+        self.service = ControllerService(ControllerConfig(CLUSTER, static=static), clock, rng)
 
     def start(self) -> None:
         super().start()
@@ -215,6 +217,22 @@ async def test_a_deposed_controller_drops_what_it_had_decided() -> None:
     await quorum.until(lambda: node.service.image.next_offset == successor.service.image.next_offset)
     assert node.service.image == successor.service.image
     assert len(node.service.image.topics) == 1
+
+
+async def test_the_first_active_controller_settles_the_minimum_of_replicas() -> None:
+    quorum = Quorum()
+    node = await quorum.active()
+    settled = {"min.insync.replicas": str(node.node_id)}
+    await quorum.answer(node.service.submit(registration()))
+    assert node.service.image.configs.cluster_defaults == settled
+    assert node.service.image.brokers[1].epoch == 1
+    quorum.isolate(node)
+    others = [other for other in quorum.nodes if other is not node]
+    await quorum.until(lambda: any(other.service.active for other in others))
+    successor = next(other for other in others if other.service.active)
+    await quorum.answer(successor.service.submit(registration(2)))
+    assert successor.service.image.configs.cluster_defaults == settled
+    assert successor.service.image.brokers[2].epoch == 2
 
 
 async def test_a_standby_names_the_active_controller() -> None:

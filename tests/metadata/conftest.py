@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from dataclasses import replace
 from uuid import UUID
 
 import pytest
@@ -31,7 +32,7 @@ from metadata.controller.decision import ControllerConfig
 from metadata.controller.instant import InstantController
 from metadata.image import BrokerImage, MetadataImage, PartitionImage, TopicImage
 from metadata.invariants import image_violations, step_violations
-from metadata.records import Endpoint, LeaderRecoveryState, NodeEndpoint
+from metadata.records import Endpoint, LeaderRecoveryState, NodeEndpoint, Record
 
 
 class Cluster:
@@ -62,6 +63,15 @@ class Cluster:
             self.ask(command)
         assert self.image is before
         return caught.value
+
+    def take_over(self, **config: object) -> None:
+        """Another controller becomes active; `config` is where its file differs."""
+        self.controller.config = replace(self.controller.config, **config)  # type: ignore[arg-type]
+        self.controller.take_over(self.now)
+
+    def inherit(self, *records: Record) -> None:
+        """Records that no controller of this release would have written."""
+        self.controller.commit(records)
 
     def pass_time(self, seconds: float) -> None:
         self.now += seconds

@@ -27,7 +27,8 @@ from metadata.records import NO_LEADER, Endpoint, ProducerIdsRecord
 
 def test_a_broker_registers_fenced_under_the_offset_of_its_record(make_cluster):
     cluster = make_cluster()
-    assert [cluster.register(broker) for broker in (7, 8)] == [0, 1]
+    first = cluster.image.next_offset
+    assert [cluster.register(broker) for broker in (7, 8)] == [first, first + 1]
     assert cluster.broker(7).fenced
     assert cluster.broker(8).endpoint("PLAINTEXT") == Endpoint("PLAINTEXT", "host8", 9092)
     assert cluster.broker(8).endpoint("OTHER") is None

@@ -13,6 +13,7 @@ from metadata.controller.commands import (
     IncrementalAlterConfigs,
     IncrementalAlterConfigsReply,
 )
+from metadata.records import ConfigRecord, ConfigResourceType
 
 TOPIC, BROKER = 2, 4
 SET, DELETE, APPEND, SUBTRACT = AlterConfigOp
@@ -66,7 +67,7 @@ def test_one_bad_key_spoils_its_resource_and_no_other(scene):
     results = alter(scene, bad, good)
     assert [each.error_code for each in results] == [ErrorCode.INVALID_CONFIG, ErrorCode.NONE]
     assert scene.image.configs.topic("t") == {"retention.ms": "1000"}
-    assert scene.image.configs.cluster_defaults == {"log.retention.ms": "77"}
+    assert scene.image.configs.cluster_defaults["log.retention.ms"] == "77"
 
 
 def test_validation_alone_changes_nothing(scene):
@@ -88,6 +89,46 @@ def test_all_brokers_and_the_controller_have_one_minimum_of_replicas(scene):
     assert result.error_code is ErrorCode.NONE
     (result,) = alter(scene, AlterConfigsResource(BROKER, "1", (ConfigAlteration(change.name, DELETE),)))
     assert result.error_code is ErrorCode.NONE, "an earlier release may have left one"
+
+
+def test_the_active_controllers_minimum_of_replicas_is_the_clusters_until_somebody_changes_it(make_cluster):
+    cluster = make_cluster(static={"min.insync.replicas": "2"})
+    assert cluster.image.configs.cluster_defaults == {"min.insync.replicas": "2"}
+    before = cluster.image
+    cluster.take_over(static={"min.insync.replicas": "3"})
+    assert cluster.image is before
+    change = ConfigAlteration("min.insync.replicas", SET, "1")
+    alter(cluster, AlterConfigsResource(BROKER, "", (change,)))
+    cluster.take_over()
+    assert cluster.image.configs.cluster_defaults == {"min.insync.replicas": "1"}
+
+
+def test_a_controller_takes_up_what_an_earlier_release_left_behind(make_cluster):
+    cluster = make_cluster(static={"min.insync.replicas": "2"})
+    cluster.start(1, 2)
+    cluster.create("t", (1, 2))
+    cluster.fence(2)
+    assert cluster.partition().elr == (2,)
+    cluster.inherit(
+        ConfigRecord(ConfigResourceType.BROKER, "", "min.insync.replicas", None),
+        ConfigRecord(ConfigResourceType.BROKER, "1", "min.insync.replicas", "1"),
+        ConfigRecord(ConfigResourceType.BROKER, "1", "message.max.bytes", "9000"),
+    )
+    cluster.take_over(static={})
+    assert cluster.image.configs.cluster_defaults == {"min.insync.replicas": "1"}
+    assert cluster.image.configs.broker(1) == {"message.max.bytes": "9000"}
+    assert cluster.partition().elr == (), "the leader may commit alone"
+
+
+@pytest.mark.parametrize("replace", [False, True])
+def test_the_clusters_minimum_of_replicas_is_never_gone(scene, replace):
+    before = scene.image
+    ops = () if replace else (ConfigAlteration("min.insync.replicas", DELETE),)
+    command = IncrementalAlterConfigs((AlterConfigsResource(BROKER, "", ops),), replace=replace)
+    (result,) = scene.ask(command).resources
+    assert result.error_code is ErrorCode.INVALID_CONFIG
+    assert "Cluster-level min.insync.replicas" in result.error_message
+    assert scene.image is before
 
 
 @pytest.mark.parametrize(

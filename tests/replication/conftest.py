@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from types import MappingProxyType
+from typing import Any, Final
 from uuid import UUID
 
 import cbor2
@@ -17,6 +18,7 @@ from kafkawire.errors import ErrorCode, KafkaError
 from logstore.config import LogConfig
 from logstore.log import Append, Log
 from logstore.memory import MemoryStorage
+from metadata.config_keys import TOPIC_KEYS, ConfigLayers, resolve
 from metadata.controller.commands import (
     AlterConfigOp,
     AlterConfigsResource,
@@ -57,6 +59,8 @@ from replication.settings import ReplicationSettings
 WALL_MS = 1_700_000_000_000
 LAG = 10.0
 
+_NOTHING: Final[Mapping[str, str]] = MappingProxyType({})
+
 
 def _through_cbor(value: Any) -> Any:
     return cbor2.loads(cbor2.dumps(value))
@@ -96,7 +100,10 @@ class Host:
 
 
 class Settings:
-    """The topic's settings as the image has them (see `TopicSettings`)."""
+    """The topic's settings as the image and the broker's file (`static`) have them (see `TopicSettings`)."""
+
+    def __init__(self, static: Mapping[str, str]) -> None:
+        self._static = static
 
     def log_config(self, image: MetadataImage, topic: str) -> LogConfig:
         values = image.configs.topic(topic)
@@ -109,8 +116,11 @@ class Settings:
 
     def replication_settings(self, image: MetadataImage, topic: str) -> ReplicationSettings:
         values = image.configs.topic(topic)
+        layers = ConfigLayers(values, {}, image.configs.cluster_defaults, self._static)
+        min_isr = resolve(TOPIC_KEYS["min.insync.replicas"], layers).value
+        assert isinstance(min_isr, int)
         return ReplicationSettings(
-            min_insync_replicas=int(values.get("min.insync.replicas", 1)),
+            min_insync_replicas=min_isr,
             replica_lag_time_max=LAG,
             sync_before_acknowledging=values.get("flush.messages") == "1",
         )
@@ -123,6 +133,7 @@ class Broker:
     broker_id: int
     host: Host
     epoch: int = -1
+    static: Mapping[str, str] = field(default_factory=dict)
     replicas: Replicas = field(init=False)
     sessions: ReplicaSessions = field(init=False)
     fetchers_told: list[LeaderFetcher] = field(init=False)
@@ -132,7 +143,8 @@ class Broker:
         self.fetchers_told = []
         self.cuts = []
         outbox = Outbox(lambda: None, self.cuts.append)
-        self.replicas = Replicas(self.broker_id, self.host, Settings(), outbox, self.fetchers_told.append)
+        settings = Settings(self.static)
+        self.replicas = Replicas(self.broker_id, self.host, settings, outbox, self.fetchers_told.append)
         self.sessions = ReplicaSessions(1)
 
 
@@ -146,15 +158,24 @@ class Exchange:
 
 
 class Bench:
-    """Brokers 1 to `count`, unfenced, without a topic. `now` is moved by hand."""
+    """Brokers 1 to `count`, unfenced, without a topic. `now` is moved by hand. `controllers` and `brokers`
+    are what stands in the files of either."""
 
-    def __init__(self, count: int = 3) -> None:
+    def __init__(
+        self,
+        count: int = 3,
+        controllers: Mapping[str, str] = _NOTHING,
+        brokers: Mapping[str, str] = _NOTHING,
+    ) -> None:
         self.now = 100.0
         self.incarnations = 0
         self.controller = InstantController(
-            ControllerConfig("cluster", leader_balance_interval=None), random.Random(1), self.now
+            ControllerConfig("cluster", leader_balance_interval=None, static=controllers),
+            random.Random(1),
+            self.now,
         )
-        self.brokers = {number: Broker(number, Host(number)) for number in range(1, count + 1)}
+        numbers = range(1, count + 1)
+        self.brokers = {number: Broker(number, Host(number), static=brokers) for number in numbers}
         for number in self.brokers:
             self.register(number)
             self.unfence(number)
@@ -251,7 +272,7 @@ class Bench:
         else:
             host.storage.kill()
         epoch = self.brokers[number].epoch
-        self.brokers[number] = Broker(number, host, epoch)
+        self.brokers[number] = Broker(number, host, epoch, self.brokers[number].static)
         self.register(number, clean=clean)
         self.unfence(number)
         self.hear(number)

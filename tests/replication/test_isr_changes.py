@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from kafkawire.errors import ErrorCode
+from kafkawire.errors import ErrorCode, KafkaError
 from replication.isr import CommittedIsr, PendingExpand, PendingShrink
 
 ALL = frozenset({1, 2, 3})
@@ -379,3 +379,24 @@ def test_an_isr_that_grows_to_what_was_enough_counts_once_the_metadata_tells_of_
     bench.hear(1)
     assert bench.partition(1).high_watermark == 0
     assert members(bench) == {1, 2}
+
+
+def test_the_controllers_file_and_the_brokers_may_differ_about_min_insync_replicas(
+    make_bench: Callable[..., Any],
+) -> None:
+    """Row 9 (KIP-966): a leader that goes by its own file commits alone, and the eligible replica that the
+    controller elects after it lacks what was acknowledged."""
+    bench = make_bench(2, controllers={"min.insync.replicas": "2"}, brokers={"min.insync.replicas": "1"})
+    bench.create((1, 2))
+    bench.fetch(2, 1)
+    bench.fence(2)
+    bench.hear()
+    assert bench.state().elr == (2,)
+    with pytest.raises(KafkaError) as refused:
+        bench.produce(1)
+    assert refused.value.code is ErrorCode.NOT_ENOUGH_REPLICAS
+    bench.fence(1)
+    bench.unfence(2)
+    bench.hear()
+    assert bench.state().leader == 2
+    assert bench.partition(2).high_watermark == bench.partition(1).high_watermark
