@@ -19,6 +19,8 @@ R_co = TypeVar("R_co", covariant=True)
 NO_TIMESTAMP: Final = -1
 NO_OFFSET: Final = -1
 NO_PRODUCER_ID: Final = -1
+RECORD_OVERHEAD: Final = 32
+"""More bytes than a record takes beside its key and value."""
 FOREVER: Final = float("inf")
 """A `next_deadline` of a shard that waits for nothing."""
 
@@ -39,6 +41,11 @@ class LogRecord:
     producer_id: int = NO_PRODUCER_ID
     producer_epoch: int = -1
     transactional: bool = False
+
+
+def size_of(records: Iterable[LogRecord]) -> int:
+    """Bytes that the records take in a batch, at most."""
+    return sum(len(each.key) + len(each.value or b"") + RECORD_OVERHEAD for each in records)
 
 
 @dataclass(frozen=True, slots=True)

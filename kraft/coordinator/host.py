@@ -19,6 +19,7 @@ from kraft.coordinator.decision import (
     Shard,
     Ticket,
     TransactionMarker,
+    size_of,
 )
 from logstore.log import Origin
 from logstore.storage import StorageError
@@ -26,9 +27,6 @@ from replication.partition import Partition
 
 S = TypeVar("S", bound=Shard)
 R = TypeVar("R")
-
-_RECORD_OVERHEAD: Final = 32
-"""More bytes than a record takes beside its key and value."""
 
 _TRANSLATIONS: Final = {
     ErrorCode.UNKNOWN_TOPIC_OR_PARTITION: ErrorCode.COORDINATOR_NOT_AVAILABLE,
@@ -79,6 +77,12 @@ def resolve(future: asyncio.Future[Any], reply: Any) -> None:
         future.exception()  # whoever asked may have gone; that is no mistake to be logged
     else:
         future.set_result(reply)
+
+
+def room_in(partition: Partition) -> int:
+    """Bytes of records that one batch can have there; `size_of` says what records take."""
+    config = partition.log.config
+    return min(config.max_message_bytes, config.segment_bytes) - BATCH_OVERHEAD
 
 
 class Host(Generic[S]):
@@ -220,14 +224,12 @@ class Host(Generic[S]):
     # -- records ----------------------------------------------------------------------------------
 
     def _write(self, written: tuple[LogRecord, ...], producer: Producer | None, now_ms: int) -> None:
-        size = sum(len(each.key) + len(each.value or b"") + _RECORD_OVERHEAD for each in written)
-        config = self.partition.log.config
-        limit = min(config.max_message_bytes, config.segment_bytes)
-        if size + BATCH_OVERHEAD > limit:
+        size, room = size_of(written), room_in(self.partition)
+        if size > room:
             raise KafkaError(
-                ErrorCode.MESSAGE_TOO_LARGE, f"a decision of {size} bytes, {limit} fit into a batch"
+                ErrorCode.MESSAGE_TOO_LARGE, f"a decision of {size} bytes, {room} fit into a batch"
             )
-        if producer is not None or self._size + size > limit:
+        if producer is not None or self._size + size > room:
             self.flush()
             if self._gone is not None:
                 raise self._gone

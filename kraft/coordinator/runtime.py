@@ -40,7 +40,7 @@ from kraft.coordinator.decision import (
     Ticket,
     TransactionMarker,
 )
-from kraft.coordinator.host import Host, as_coordinator, resolve
+from kraft.coordinator.host import Host, as_coordinator, resolve, room_in
 from kraft.events import Events
 from logstore.storage import StorageError
 from replication.leader import Leader
@@ -204,6 +204,10 @@ class CoordinatorRuntime(Generic[S]):
     def indices(self) -> list[int]:
         """The partitions that this broker coordinates or is about to."""
         return sorted(self._places)
+
+    def room(self, index: int) -> int:
+        """Bytes of records that one decision of a shard may have; see `size_of`."""
+        return room_in(self._places[index].partition)
 
     def _host(self, index: int) -> Host[S] | KafkaError:
         place = self._places.get(index)

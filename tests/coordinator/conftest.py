@@ -160,9 +160,10 @@ class GroupWorld:
     `log` is what was written, so that `reload` can make a shard of it. Errors are replies too.
     """
 
-    def __init__(self, clock: ManualClock, config: GroupConfig) -> None:
+    def __init__(self, clock: ManualClock, config: GroupConfig, room: int) -> None:
         self.clock = clock
         self.config = config
+        self.room = room
         self._ids = itertools.count(1)
         self.topics = Topics()
         self.log: list[LogRecord | TransactionMarker] = []
@@ -171,7 +172,7 @@ class GroupWorld:
         self.shard.loaded(clock.now, clock.now_ms)
 
     def empty_shard(self) -> GroupShard:
-        return GroupShard(self.config, lambda: f"id{next(self._ids)}", self.topics)
+        return GroupShard(self.config, lambda: f"id{next(self._ids)}", self.topics, lambda: self.room)
 
     def replayed(self) -> GroupShard:
         """A shard that knows the log alone."""
@@ -323,11 +324,12 @@ class GroupWorld:
 
 @pytest.fixture
 def make_groups(clock: ManualClock) -> Callable[..., GroupWorld]:
-    """Makes a `GroupWorld`; keywords of `GroupConfig`, and as a dictionary `consumer` of its part."""
+    """Makes a `GroupWorld` with so much room for a decision's records; keywords of `GroupConfig`, and as a
+    dictionary `consumer` of its part."""
 
-    def make(**fields: Any) -> GroupWorld:
+    def make(room: int = 1_000_000, **fields: Any) -> GroupWorld:
         fields["consumer"] = ConsumerGroupConfig(**fields.pop("consumer", {}))
-        return GroupWorld(clock, GroupConfig(**{"initial_rebalance_delay_ms": 0, **fields}))
+        return GroupWorld(clock, GroupConfig(**{"initial_rebalance_delay_ms": 0, **fields}), room)
 
     return make
 

@@ -101,7 +101,7 @@ def test_a_full_group_takes_nobody_else(make_groups: Any) -> None:
 
 
 def test_members_that_say_too_much_find_no_room(make_groups: Any) -> None:
-    groups = make_groups(max_record_bytes=1000)
+    groups = make_groups(room=1000)
     member_id, generation = groups.settle(protocols={"range": b"x" * 600})
     assert groups.join(protocols={"range": b"x" * 600}).reply is ErrorCode.GROUP_MAX_SIZE_REACHED
     assert groups.heartbeat(member_id, generation) is ErrorCode.NONE
@@ -290,7 +290,7 @@ def test_a_sync_during_a_rebalance_is_told_so(groups: Any) -> None:
 
 
 def test_an_assignment_that_fits_into_no_record_is_refused(make_groups: Any) -> None:
-    groups = make_groups(max_record_bytes=1000)
+    groups = make_groups(room=1000)
     member_id, joining = groups.enter()
     waiting = groups.sync(member_id, joining.reply.generation, assignments={member_id: b"x" * 1000})
     assert waiting.reply.error is ErrorCode.UNKNOWN_SERVER_ERROR

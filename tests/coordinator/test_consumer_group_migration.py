@@ -205,7 +205,7 @@ def test_a_group_that_cannot_be_upgraded_stays(
 
 
 def test_a_group_too_large_for_a_batch_is_not_upgraded(make_groups: Any) -> None:
-    world = make_groups(max_record_bytes=500)
+    world = make_groups(room=500)
     world.set_topics(t=4)
     first, generation = settle_classic(world)
     second, joining = world.enter(protocols=offer())

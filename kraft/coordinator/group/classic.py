@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from typing import assert_never
 
 from kafkawire.errors import ErrorCode, KafkaError
-from kraft.coordinator.decision import Decision, Ticket
+from kraft.coordinator.decision import Decision, LogRecord, Ticket, size_of
 from kraft.coordinator.group.classic_group import (
     DEAD,
     ClassicGroup,
@@ -34,7 +34,7 @@ from kraft.coordinator.group.commands import (
     SyncReply,
 )
 from kraft.coordinator.group.config import GroupConfig
-from kraft.coordinator.group.formats import GroupValue, encode_group
+from kraft.coordinator.group.formats import GroupValue, encode_group, encode_group_key
 from kraft.coordinator.group.outcome import Outcome
 from kraft.coordinator.group.rebalance import Rebalancing
 
@@ -46,10 +46,12 @@ _MAX_PENDING = 10_000
 
 
 class ClassicGroups:
-    """The classic groups of one shard. `new_id` returns a text that nobody else ever gets, such as a UUID."""
+    """The classic groups of one shard. `new_id` returns a text that nobody else ever gets, such as a UUID;
+    `room` says how many bytes of records fit into one decision."""
 
-    def __init__(self, config: GroupConfig, new_id: Callable[[], str]) -> None:
+    def __init__(self, config: GroupConfig, new_id: Callable[[], str], room: Callable[[], int]) -> None:
         self.config = config
+        self.room = room
         self.groups: dict[str, ClassicGroup] = {}
         self._new_id = new_id
         self.rebalancing = Rebalancing(config)
@@ -156,7 +158,7 @@ class ClassicGroups:
         size = sum(len(each.name) + len(each.metadata) for each in command.protocols)
         if known:
             size -= group.members[command.member_id].size()
-        if group.size() + size > self.config.max_record_bytes:
+        if group.size() + size > self.room():
             raise KafkaError(ErrorCode.GROUP_MAX_SIZE_REACHED)
         if isinstance(group.state, PreparingRebalance):
             fits = command.member_id in group.joining or len(group.joining) < self.config.max_size
@@ -165,6 +167,11 @@ class ClassicGroups:
             fits = known or taken < self.config.max_size
         if not fits or len(group.pending) > _MAX_PENDING:
             raise KafkaError(ErrorCode.GROUP_MAX_SIZE_REACHED)
+
+    def _fits(self, group: ClassicGroup) -> bool:
+        """Whether the group can be written as it is."""
+        record = LogRecord(encode_group_key(group.group_id), encode_group(group.value()))
+        return size_of((record,)) <= self.room()
 
     def _join_new(
         self, group: ClassicGroup, command: JoinGroup, out: Outcome, now: float, now_ms: int
@@ -254,7 +261,8 @@ class ClassicGroups:
         group.rename(member, member_id)
         _update(member, command)
         self.rebalancing.heard_of(group, member, now)
-        if isinstance(group.state, Stable) and group.elected_protocol() == group.protocol:
+        same = isinstance(group.state, Stable) and group.elected_protocol() == group.protocol
+        if same and self._fits(group):
             self.rebalancing.write(group, out)
             leads = group.leader == member_id
             if command.skips_assignment:
@@ -307,7 +315,7 @@ class ClassicGroups:
     def _assign(self, group: ClassicGroup, command: SyncGroup, out: Outcome, now: float, now_ms: int) -> None:
         for each in group.members.values():
             each.assignment = bytes(command.assignments.get(each.member_id, b""))
-        if len(encode_group(group.value())) > self.config.max_record_bytes:
+        if not self._fits(group):
             self.rebalancing.withhold_assignments(group, ErrorCode.UNKNOWN_SERVER_ERROR, out, now)
             self.rebalancing.prepare(group, out, now, now_ms)
             return

@@ -24,8 +24,5 @@ class GroupConfig:
     """`offsets.retention.check.interval.ms`."""
     new_member_join_timeout_ms: int = 300_000
     """How long a new member may wait for its first rebalance to end (a constant in Kafka)."""
-    max_record_bytes: int = 1_000_000
-    """The largest group that can be written, as one record: somewhat below the topic's
-    `max.message.bytes`."""
     consumer: ConsumerGroupConfig = field(default_factory=ConsumerGroupConfig)
     """Settings of KIP-848 groups."""

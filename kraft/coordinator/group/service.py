@@ -41,8 +41,8 @@ class GroupCoordinator:
         self.topics = Topics()
 
     def _make_shard(self, index: int, epoch: int) -> GroupShard:
-        del index, epoch
-        return GroupShard(self.config, self._new_id, self.topics)
+        del epoch
+        return GroupShard(self.config, self._new_id, self.topics, lambda: self.runtime.room(index))
 
     def partition_of(self, group_id: str) -> int:
         """The partition whose leader coordinates the group; -1 while there is no such topic."""

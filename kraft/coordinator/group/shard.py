@@ -48,16 +48,25 @@ from kraft.coordinator.group.offsets import Offsets
 from kraft.coordinator.group.outcome import Outcome
 
 BYTES_AT_ONCE: Final = 250_000
-"""Bytes of keys that one decision takes back at most, so that it fits into a batch."""
+"""Bytes of keys that one decision takes back at most, if the topic has so much room."""
+
+DEFAULT_ROOM: Final = 1_000_000
+"""Somewhat less than the default of `max.message.bytes`."""
 
 
 class GroupShard:
     """See the module, and `Shard`. `new_id` makes member ids unique; `topics` are those that there are, kept
-    up to date by others."""
+    up to date by others; `room` says how many bytes of records fit into one decision (`size_of`)."""
 
-    def __init__(self, config: GroupConfig, new_id: Callable[[], str], topics: Topics | None = None) -> None:
+    def __init__(
+        self,
+        config: GroupConfig,
+        new_id: Callable[[], str],
+        topics: Topics | None = None,
+        room: Callable[[], int] = lambda: DEFAULT_ROOM,
+    ) -> None:
         self.config = config
-        self.classic = ClassicGroups(config, new_id)
+        self.classic = ClassicGroups(config, new_id, room)
         self.offsets = Offsets(config)
         world = ConsumerGroupWorld(config.consumer, new_id, topics or Topics())
         self.migration = Migration(self.classic, world)
@@ -282,7 +291,7 @@ class GroupShard:
         if not self._is_empty(group_id):
             raise KafkaError(ErrorCode.NON_EMPTY_GROUP)
         out = Outcome()
-        batches = _batches(self.offsets.keys_of(group_id))
+        batches = self._batches(self.offsets.keys_of(group_id))
         self.offsets.forget(next(batches, ()), out)
         last = next(batches, None) is None
         if last:
@@ -310,7 +319,7 @@ class GroupShard:
         self._deleted_topics.update(topics)
 
     def _forget(self, keys: list[OffsetKey]) -> Iterator[Decision[None]]:
-        for batch in _batches(keys):
+        for batch in self._batches(keys):
             out = Outcome()
             self.offsets.forget(batch, out)
             yield out.decision(None)
@@ -345,13 +354,16 @@ class GroupShard:
             return self.offsets.expired(group.group_id, now_ms, group.uses_topic, None)
         return []
 
-
-def _batches(keys: Sequence[OffsetKey]) -> Iterator[Sequence[OffsetKey]]:
-    """`keys` in parts whose records fit into a batch."""
-    start = size = 0
-    for index, key in enumerate(keys):
-        # A character takes up to four bytes, a record some more.
-        size += 4 * (len(key.group_id) + len(key.topic)) + 64
-        if size > BYTES_AT_ONCE or index == len(keys) - 1:
-            yield keys[start : index + 1]
-            start, size = index + 1, 0
+    def _batches(self, keys: Sequence[OffsetKey]) -> Iterator[Sequence[OffsetKey]]:
+        """`keys` in parts whose records fit into a batch."""
+        start = size = 0
+        largest = min(BYTES_AT_ONCE, self.classic.room() // 2)
+        for index, key in enumerate(keys):
+            # A character takes up to four bytes, a record some more.
+            each = 4 * (len(key.group_id) + len(key.topic)) + 64
+            if size and size + each > largest:
+                yield keys[start:index]
+                start, size = index, 0
+            size += each
+        if size:
+            yield keys[start:]

@@ -21,7 +21,7 @@ from kafkawire.consumer_protocol import (
     read_subscription,
 )
 from kafkawire.errors import ErrorCode, KafkaError
-from kraft.coordinator.decision import Decision
+from kraft.coordinator.decision import Decision, size_of
 from kraft.coordinator.group.classic import ClassicGroups
 from kraft.coordinator.group.classic_group import STABLE, ClassicGroup, Empty
 from kraft.coordinator.group.classic_group import Member as JoinedMember
@@ -136,8 +136,7 @@ class Migration:
 
     def _fits(self, out: Outcome) -> bool:
         """Whether it can be written: what does not fit into a batch must not have changed anything."""
-        size = sum(len(each.key) + len(each.value or b"") for each in out.records)
-        return size <= self._classic.config.max_record_bytes
+        return size_of(out.records) <= self._classic.room()
 
     def _send_on(self, group: ClassicGroup, out: Outcome) -> None:
         """Whoever waits for the classic group's rebalance is to join again."""
