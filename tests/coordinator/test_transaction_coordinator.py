@@ -197,6 +197,13 @@ async def test_a_transaction_that_is_over_is_not_told_again(node: Node) -> None:
     await node.sent.get()
 
 
+async def test_a_partition_that_has_just_been_lost_is_left_out_of_the_list(node: Node) -> None:
+    """Its next coordinator lists it; nothing is wrong with the others here."""
+    await node.begin()
+    node.replica.lose()
+    assert await node.coordinator.listing(ListFilter()) == []
+
+
 async def test_ids_are_listed_and_described(node: Node) -> None:
     producer = await node.begin()
     (listed,) = await node.coordinator.listing(ListFilter())

@@ -6,12 +6,13 @@ import asyncio
 from collections.abc import Callable, Collection
 from typing import Any, Final, TypeVar
 
-from kafkawire.errors import ErrorCode, KafkaError
+from kafkawire.errors import ErrorCode
 from kraft.coordinator.decision import Decision, TransactionMarker
 from kraft.coordinator.group.commands import Heartbeat, ListedGroup
 from kraft.coordinator.group.config import GroupConfig
 from kraft.coordinator.group.consumer.topics import Topics
 from kraft.coordinator.group.shard import GroupShard
+from kraft.coordinator.listing import listing
 from kraft.coordinator.placement import partition_of
 from kraft.coordinator.runtime import CoordinatorRuntime, RuntimeWorld
 from metadata.delta import MetadataDelta
@@ -71,19 +72,9 @@ class GroupCoordinator:
         """The groups that this broker coordinates. Raises KafkaError(COORDINATOR_LOAD_IN_PROGRESS)."""
         wanted_states = {each.lower() for each in states}
         wanted_kinds = {each.lower() for each in kinds}
-        pending = [
-            self.runtime.observe(
-                index, lambda shard, now, now_ms: shard.listed(wanted_states, wanted_kinds, now, now_ms)
-            )
-            for index in self.runtime.indices()
-        ]
-        found: list[ListedGroup] = []
-        for part in await asyncio.gather(*pending, return_exceptions=True):
-            if not isinstance(part, BaseException):
-                found += part
-            elif not (isinstance(part, KafkaError) and part.code is ErrorCode.NOT_COORDINATOR):
-                raise part
-        return found
+        return await listing(
+            self.runtime, lambda shard, *now: shard.listed(wanted_states, wanted_kinds, *now)
+        )
 
     async def delete(self, group_id: str) -> None:
         """Delete a group without members. Raises KafkaError as `GroupShard.delete`."""

@@ -16,6 +16,7 @@ from typing import Any, Final, TypeVar
 
 from kafkawire.errors import ErrorCode, KafkaError
 from kraft.coordinator.decision import Producer
+from kraft.coordinator.listing import listing
 from kraft.coordinator.placement import partition_of
 from kraft.coordinator.runtime import CoordinatorRuntime, RuntimeWorld
 from kraft.coordinator.transaction.commands import (
@@ -138,14 +139,7 @@ class TransactionCoordinator:
 
     async def listing(self, wanted: ListFilter) -> list[Listed]:
         """The ids of every partition that this broker coordinates."""
-        futures = [
-            self.runtime.observe(index, lambda shard, _, now_ms: shard.listing(wanted, now_ms))
-            for index in self.runtime.indices()
-        ]
-        listed: list[Listed] = []
-        for future in futures:
-            listed += await future
-        return listed
+        return await listing(self.runtime, lambda shard, _, now_ms: list(shard.listing(wanted, now_ms)))
 
     # -- markers ----------------------------------------------------------------------------------
 
