@@ -246,6 +246,10 @@ def _network(keys: _Given, roles: frozenset[Role], vote: Address | None) -> Netw
     if Role.BROKER in roles:
         listeners = listeners or (Listener("PLAINTEXT", Address("", DEFAULT_KAFKA_PORT)),)
         listeners = tuple(listener for listener in listeners if listener.name not in controller_names)
+        if not listeners:
+            raise ConfigError(
+                "listeners: all are in controller.listener.names, and a broker needs one for its clients"
+            )
     else:
         listeners, advertised = (), None
     name = keys.take("inter.broker.listener.name", parse_text)

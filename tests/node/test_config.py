@@ -168,6 +168,14 @@ def test_a_file_of_kafkas_own_is_understood() -> None:
             {"advertised.listeners": "PLAINTEXT://0.0.0.0:1"},
             "advertised.listeners: PLAINTEXT names no host that a client could reach",
         ),
+        (
+            {"listeners": "CONTROLLER://:9093", "controller.listener.names": "CONTROLLER"},
+            "listeners: all are in controller.listener.names, and a broker needs one for its clients",
+        ),
+        (
+            {"controller.listener.names": "plaintext"},
+            "listeners: all are in controller.listener.names, and a broker needs one for its clients",
+        ),
         ({"inter.broker.listener.name": "X"}, "inter.broker.listener.name=X: is not one of listeners"),
         (
             {"controller.quorum.voters": "1"},
