@@ -30,8 +30,8 @@ RETENTION: Final = (
         ConfigType.LIST,
         ("delete",),
         "What happens to old segments: `delete` drops them by age and size, `compact` keeps the last "
-        "record of every key. Both may be given.",
-        SomeOf(CLEANUP_POLICIES),
+        "record of every key. Both may be given; with neither, an empty list, everything is kept.",
+        SomeOf(CLEANUP_POLICIES, may_be_empty=True),
         synonyms=(Synonym("log.cleanup.policy"),),
     ),
     ConfigKey(

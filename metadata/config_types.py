@@ -125,13 +125,14 @@ class OneOf:
 
 @dataclass(frozen=True, slots=True)
 class SomeOf:
-    """A list, not empty, of some of the given texts, each once."""
+    """A list of some of the given texts, each once; not empty unless that is said to have a meaning."""
 
     choices: tuple[str, ...]
+    may_be_empty: bool = False
 
     def problem(self, value: ConfigValue) -> str | None:
         items = value if isinstance(value, tuple) else ()
-        if not items:
+        if not items and not self.may_be_empty:
             return "Configuration must not be empty"
         if not set(items) <= set(self.choices):
             return f"Each value must be one of: {', '.join(self.choices)}"

@@ -22,7 +22,7 @@ def delete_records(partition: Partition, offset: int) -> int:
     """
     partition.leads()
     log = partition.log
-    if not log.config.deletes:
+    if log.config.compacts and not log.config.deletes:
         raise KafkaError(
             ErrorCode.POLICY_VIOLATION,
             f"Records of partition {partition.topic}-{partition.index} can not be deleted due to the "

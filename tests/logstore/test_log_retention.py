@@ -74,8 +74,10 @@ def test_by_the_start_that_was_asked_for(open_log: OpenLog) -> None:
     assert (log.start_offset, log.segment_count) == (5, 3)
 
 
-@pytest.mark.parametrize(("policy", "deleted"), [("delete", 4), ("compact,delete", 4), ("compact", 0)])
-def test_a_compacted_topic_keeps_what_is_old(open_log: OpenLog, policy: str, deleted: int) -> None:
+@pytest.mark.parametrize(
+    ("policy", "deleted"), [("delete", 4), ("compact,delete", 4), ("compact", 0), ("", 0)]
+)
+def test_only_the_delete_policy_takes_what_is_old(open_log: OpenLog, policy: str, deleted: int) -> None:
     log = open_log(segment_bytes=202, retention_ms=HOUR, cleanup_policy=policy)
     fill(log, 10)
     assert log.apply_retention(NOW_MS + 10 * HOUR, 10) == deleted

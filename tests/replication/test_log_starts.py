@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -65,6 +66,19 @@ def test_only_committed_records_are_deleted(replicated: Any, refused: Refused, o
 def test_a_follower_deletes_nothing_by_itself(replicated: Any, refused: Refused) -> None:
     assert refused(delete_records, replicated.partition(2), 1) is ErrorCode.NOT_LEADER_OR_FOLLOWER
     assert refused(low_watermark, replicated.partition(2)) is ErrorCode.NOT_LEADER_OR_FOLLOWER
+
+
+@pytest.mark.parametrize(("policy", "allowed"), [("compact", False), ("compact,delete", True), ("", True)])
+def test_records_that_are_only_compacted_are_not_deleted(
+    replicated: Any, refused: Refused, policy: str, allowed: bool
+) -> None:
+    leader = replicated.partition(1)
+    leader.log.config = replace(leader.log.config, cleanup_policy=policy)
+    if allowed:
+        assert delete_records(leader, 2) == 2
+    else:
+        assert refused(delete_records, leader, 2) is ErrorCode.POLICY_VIOLATION
+    assert starts(replicated) == [2 if allowed else 0, 0, 0]
 
 
 def test_a_fenced_follower_is_not_waited_for_and_catches_up_later(replicated: Any) -> None:
