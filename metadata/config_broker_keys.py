@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Final
 
+from metadata.config_group_keys import GROUPS
 from metadata.config_node_keys import FAILURE_DETECTION, PLACE, broker_setting, controller_setting
 from metadata.config_topic_keys import RECORDS, REPLICATION, RETENTION, SEGMENTS
 from metadata.config_types import (
@@ -13,10 +14,8 @@ from metadata.config_types import (
     Between,
     ConfigKey,
     ConfigType,
-    OneOf,
     PositiveOrUnlimited,
     Scope,
-    SomeOf,
     Update,
 )
 
@@ -284,71 +283,6 @@ PRODUCERS: Final = (
         _POSITIVE,
     ),
 )
-
-GROUPS: Final = (
-    broker_setting(
-        "offsets.topic.num.partitions", _INT, 50, "Partitions of `__consumer_offsets`.", _POSITIVE
-    ),
-    broker_setting(
-        "offsets.topic.replication.factor", _SHORT, 3, "Replicas of `__consumer_offsets`.", _POSITIVE
-    ),
-    broker_setting(
-        "offsets.topic.segment.bytes",
-        _INT,
-        104_857_600,
-        "`segment.bytes` of `__consumer_offsets`.",
-        _POSITIVE,
-    ),
-    broker_setting(
-        "offsets.retention.minutes", _INT, 10_080, "How long offsets of an empty group are kept.", _POSITIVE
-    ),
-    broker_setting(
-        "offsets.retention.check.interval.ms", _LONG, 600_000, "How often that is looked at.", _POSITIVE
-    ),
-    broker_setting("offset.metadata.max.bytes", _INT, 4096, "The longest metadata of a committed offset."),
-    broker_setting(
-        "group.initial.rebalance.delay.ms",
-        _INT,
-        3000,
-        "How long an empty group waits for more members.",
-        _NATURAL,
-    ),
-    broker_setting(
-        "group.min.session.timeout.ms", _INT, 6000, "The shortest session timeout that is granted.", _NATURAL
-    ),
-    broker_setting(
-        "group.max.session.timeout.ms",
-        _INT,
-        1_800_000,
-        "The longest session timeout that is granted.",
-        _NATURAL,
-    ),
-    broker_setting("group.max.size", _INT, INT_MAX, "Members of a group, at most.", _POSITIVE),
-    broker_setting(
-        "group.consumer.session.timeout.ms", _INT, 45_000, "Session timeout of KIP-848 groups.", _POSITIVE
-    ),
-    broker_setting(
-        "group.consumer.heartbeat.interval.ms", _INT, 5000, "Heartbeat interval of KIP-848 groups.", _POSITIVE
-    ),
-    broker_setting(
-        "group.consumer.max.size", _INT, INT_MAX, "Members of a KIP-848 group, at most.", _POSITIVE
-    ),
-    broker_setting(
-        "group.consumer.assignors",
-        ConfigType.LIST,
-        ("uniform", "range"),
-        "Assignors of KIP-848 groups; the first is the default.",
-        SomeOf(("uniform", "range")),
-    ),
-    broker_setting(
-        "group.consumer.migration.policy",
-        ConfigType.STRING,
-        "bidirectional",
-        "Which way groups with members may change between the classic protocol and KIP-848's.",
-        OneOf(("disabled", "upgrade", "downgrade", "bidirectional")),
-    ),
-)
-
 
 _MORE: Final = {
     "min.insync.replicas": " All nodes go by the value in the metadata (KIP-966), where the first active "

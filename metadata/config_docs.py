@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from typing import Final
 
 from metadata.config_keys import (
+    GROUP_KEYS,
     NODE_KEY_GROUPS,
     TOPIC_KEY_GROUPS,
     ConfigKey,
@@ -22,6 +23,7 @@ This page is written by `python -m metadata.config_docs`; a test compares it wit
 Names, types, defaults and meanings are Kafka's unless a key says "Ours". A node reads its keys from its file,
 from the environment or from flags; an unknown key or a bad value is an error that names it. Topic keys are
 set when a topic is created or later; where a topic has no value of its own, the node key beside it counts.
+Groups' keys are the same for groups, which need not be there yet (`kafka-configs --entity-type groups`).
 """
 
 _ROLES: Final = {Scope.NODE: "both", Scope.BROKER: "broker", Scope.CONTROLLER: "controller"}
@@ -30,6 +32,7 @@ _UPDATES: Final = {
     Update.PER_BROKER: "per broker",
     Update.CLUSTER_WIDE: "cluster-wide",
     Update.PER_TOPIC: "per topic",
+    Update.PER_GROUP: "per group",
 }
 
 
@@ -44,6 +47,10 @@ def _page() -> Iterator[str]:
     for heading, keys in TOPIC_KEY_GROUPS:
         yield from ("", f"### {heading}", "")
         yield from _table(("Key", "Type", "Default", "Valid", "Node keys", "Meaning"), map(_topic_row, keys))
+    yield from ("", "## Groups", "")
+    yield from _table(
+        ("Key", "Type", "Default", "Valid", "Node keys", "Meaning"), map(_topic_row, GROUP_KEYS.values())
+    )
     yield from ("", "## Nodes")
     for heading, keys in NODE_KEY_GROUPS:
         yield from ("", f"### {heading}", "")

@@ -14,6 +14,7 @@ from typing import Final, NamedTuple
 
 from kafkawire.errors import ErrorCode, KafkaError
 from metadata.config_broker_keys import NODE_KEY_GROUPS
+from metadata.config_group_keys import CONSUMER
 from metadata.config_topic_keys import RECORDS, REPLICATION, RETENTION, SEGMENTS
 from metadata.config_types import (
     ConfigKey,
@@ -30,6 +31,7 @@ from metadata.config_types import (
 
 __all__ = [
     "BROKER_KEYS",
+    "GROUP_KEYS",
     "NODE_KEY_GROUPS",
     "TOPIC_KEYS",
     "TOPIC_KEY_GROUPS",
@@ -44,12 +46,15 @@ __all__ = [
     "Update",
     "broker_key",
     "format_value",
+    "group_key",
     "parse_value",
     "resolve",
     "resolve_broker",
+    "resolve_group",
     "resolve_topic",
     "topic_config",
     "topic_key",
+    "validate_group_configs",
     "validate_topic_config",
     "validate_topic_configs",
     "value_of",
@@ -67,18 +72,31 @@ TOPIC_KEYS: Final[Mapping[str, ConfigKey]] = MappingProxyType(
 )
 """Every key that a topic can have, by name."""
 
+GROUP_KEYS: Final[Mapping[str, ConfigKey]] = MappingProxyType({key.name: key for key in CONSUMER})
+"""Every key that a group can have, by name."""
+
 BROKER_KEYS: Final[Mapping[str, ConfigKey]] = MappingProxyType(
     {key.name: key for _, keys in NODE_KEY_GROUPS for key in keys}
 )
 """Every key of a node, by name: those of its file, and the dynamic ones."""
 
+_GROUP_LIMITS: Final = {
+    "consumer.session.timeout.ms": (
+        "group.consumer.min.session.timeout.ms",
+        "group.consumer.max.session.timeout.ms",
+    ),
+    "consumer.heartbeat.interval.ms": (
+        "group.consumer.min.heartbeat.interval.ms",
+        "group.consumer.max.heartbeat.interval.ms",
+    ),
+}
 _COMPACTION_LAGS: Final = ("min.compaction.lag.ms", "max.compaction.lag.ms")
 _NOTHING: Final[Mapping[str, str]] = MappingProxyType({})
 
 
 class ConfigLayers(NamedTuple):
-    """Where values may come from, the strongest first. All hold text, by key; `topic` topic keys, the others
-    broker keys."""
+    """Where values may come from, the strongest first. All hold text, by key; `topic` the keys of the topic,
+    or of the group, that is asked about, the others broker keys."""
 
     topic: Mapping[str, str] = _NOTHING
     broker: Mapping[str, str] = _NOTHING
@@ -121,6 +139,14 @@ def topic_key(name: str) -> ConfigKey:
     return key
 
 
+def group_key(name: str) -> ConfigKey:
+    """The key of a group of that name. Raises KafkaError(INVALID_CONFIG)."""
+    key = GROUP_KEYS.get(name)
+    if key is None:
+        raise KafkaError(ErrorCode.INVALID_CONFIG, f"Unknown group config name: {name}")
+    return key
+
+
 def broker_key(name: str) -> ConfigKey:
     """The key of a node of that name. Raises KafkaError(INVALID_CONFIG)."""
     key = BROKER_KEYS.get(name)
@@ -144,6 +170,26 @@ def validate_topic_configs(overrides: Mapping[str, str]) -> None:
     if isinstance(low, int) and isinstance(high, int) and low > high:
         problem = f"must not exceed max.compaction.lag.ms ({high})"
         raise invalid_value(TOPIC_KEYS["min.compaction.lag.ms"], str(low), problem)
+
+
+def validate_group_configs(overrides: Mapping[str, str], static: Mapping[str, str]) -> None:
+    """Check what a group is given, each and together, by the limits of the node (`GroupConfig.validate` in
+    Kafka). Raises KafkaError(INVALID_CONFIG)."""
+    values = {name: _number(key, ConfigLayers(overrides)) for name, key in GROUP_KEYS.items()}
+    for name, (low, high) in _GROUP_LIMITS.items():
+        if values[name] < _number(BROKER_KEYS[low], ConfigLayers(static=static)):
+            raise KafkaError(ErrorCode.INVALID_CONFIG, f"{name} must be greater than or equal to {low}")
+        if values[name] > _number(BROKER_KEYS[high], ConfigLayers(static=static)):
+            raise KafkaError(ErrorCode.INVALID_CONFIG, f"{name} must be less than or equal to {high}")
+    session, heartbeat = "consumer.session.timeout.ms", "consumer.heartbeat.interval.ms"
+    if values[session] <= values[heartbeat]:
+        raise KafkaError(ErrorCode.INVALID_CONFIG, f"{session} must be greater than {heartbeat}")
+
+
+def _number(key: ConfigKey, layers: ConfigLayers) -> int:
+    value = resolve(key, layers).value
+    assert isinstance(value, int), key.name
+    return value
 
 
 def resolve(key: ConfigKey, layers: ConfigLayers) -> ResolvedConfig:
@@ -174,6 +220,11 @@ def resolve_broker(layers: ConfigLayers) -> dict[str, ResolvedConfig]:
     return {name: resolve(key, layers) for name, key in BROKER_KEYS.items()}
 
 
+def resolve_group(layers: ConfigLayers) -> dict[str, ResolvedConfig]:
+    """Every key of a group with its value, as DescribeConfigs shows it."""
+    return {name: resolve(key, layers) for name, key in GROUP_KEYS.items()}
+
+
 def topic_config(
     overrides: Mapping[str, str],
     broker: Mapping[str, str] = _NOTHING,
@@ -187,9 +238,11 @@ def topic_config(
 
 def _places(key: ConfigKey, layers: ConfigLayers) -> Iterator[tuple[str, str, ConfigSource, int]]:
     """Where the key has a value: name there, text, source, and the factor to the key's unit."""
-    if Scope.TOPIC in key.scope:
+    if key.scope & (Scope.TOPIC | Scope.GROUP):
         if key.name in layers.topic:
-            yield key.name, layers.topic[key.name], ConfigSource.DYNAMIC_TOPIC_CONFIG, 1
+            of_topic = Scope.TOPIC in key.scope
+            source = ConfigSource.DYNAMIC_TOPIC_CONFIG if of_topic else ConfigSource.DYNAMIC_GROUP_CONFIG
+            yield key.name, layers.topic[key.name], source, 1
         names: tuple[Synonym, ...] = key.synonyms
     else:
         names = (Synonym(key.name),)

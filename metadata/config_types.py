@@ -31,19 +31,21 @@ class ConfigType(IntEnum):
 
 
 class ConfigSource(IntEnum):
-    """Where a value comes from, by the numbers of DescribeConfigs; lower ones win."""
+    """Where a value comes from, by the numbers of DescribeConfigs; `metadata.config_keys` says what wins."""
 
     DYNAMIC_TOPIC_CONFIG = 1
     DYNAMIC_BROKER_CONFIG = 2
     DYNAMIC_DEFAULT_BROKER_CONFIG = 3
     STATIC_BROKER_CONFIG = 4
     DEFAULT_CONFIG = 5
+    DYNAMIC_GROUP_CONFIG = 8
 
 
 class Scope(Flag):
-    """What a key is set on: topics, or nodes of a role."""
+    """What a key is set on: topics, groups, or nodes of a role."""
 
     TOPIC = auto()
+    GROUP = auto()
     BROKER = auto()
     CONTROLLER = auto()
     NODE = BROKER | CONTROLLER
@@ -56,6 +58,7 @@ class Update(Enum):
     PER_BROKER = "per-broker"
     CLUSTER_WIDE = "cluster-wide"
     PER_TOPIC = "per-topic"
+    PER_GROUP = "per-group"
 
 
 class Validator(Protocol):
@@ -168,7 +171,7 @@ class ThrottledReplicas:
 
 
 class Synonym(NamedTuple):
-    """A broker key that gives a topic key its default. The broker's value counts `factor` of the topic key's
+    """A broker key that gives a key of topics or groups its default. Its value counts `factor` of that key's
     units (minutes for milliseconds: 60,000); negative values mean "no limit" in every unit."""
 
     name: str
@@ -177,7 +180,8 @@ class Synonym(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class ConfigKey:
-    """One key. For topic keys `synonyms` are the broker keys behind it, the first that is set wins."""
+    """One key. For those of topics and groups `synonyms` are the broker keys behind it, the first that is set
+    wins."""
 
     name: str
     type: ConfigType

@@ -193,6 +193,10 @@ class ConfigsImage:
         """The overrides of a topic."""
         return self.of(ConfigResource(ConfigResourceType.TOPIC, name))
 
+    def group(self, group_id: str) -> Mapping[str, str]:
+        """What a group was given."""
+        return self.of(ConfigResource(ConfigResourceType.GROUP, group_id))
+
     def broker(self, broker_id: int) -> Mapping[str, str]:
         """The dynamic configs of one broker, without the cluster's defaults."""
         return self.of(ConfigResource(ConfigResourceType.BROKER, str(broker_id)))

@@ -7,7 +7,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 
 from logstore.config import LogConfig
-from metadata.config_keys import ConfigLayers, ConfigValue, broker_key, format_value, topic_config, value_of
+from metadata.config_keys import (
+    ConfigLayers,
+    ConfigValue,
+    broker_key,
+    format_value,
+    group_key,
+    topic_config,
+    value_of,
+)
 from metadata.image import MetadataImage
 from replication.settings import ReplicationSettings
 
@@ -66,6 +74,16 @@ class BrokerConfiguration:
             cluster=configs.cluster_defaults,
             static=self._static,
         )
+
+    def group_layers(self, image: MetadataImage, group_id: str) -> ConfigLayers:
+        """As `layers`, of a group."""
+        return self.layers(image)._replace(topic=image.configs.group(group_id))
+
+    def group_number(self, image: MetadataImage, group_id: str, name: str) -> int:
+        """The value of a group's key that has a whole number."""
+        value = value_of(group_key(name), self.group_layers(image, group_id))
+        assert isinstance(value, int), name
+        return value
 
     def log_config(self, image: MetadataImage, topic: str) -> LogConfig:
         """See `replication.replicas.TopicSettings`."""

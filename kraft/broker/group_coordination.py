@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from itertools import count
 from uuid import UUID, uuid5
 
@@ -10,7 +11,7 @@ from kraft.broker.configuration import BrokerConfiguration
 from kraft.broker.metadata_cache import MetadataCache
 from kraft.clock import Clock
 from kraft.coordinator.group.config import GroupConfig
-from kraft.coordinator.group.consumer.config import ConsumerGroupConfig, MigrationPolicy
+from kraft.coordinator.group.consumer.config import ConsumerGroupConfig, MigrationPolicy, Timing
 from kraft.coordinator.group.service import CONSUMER_OFFSETS, GroupCoordinator
 from kraft.coordinator.runtime import RuntimeWorld
 from replication.leader import Leader
@@ -36,12 +37,22 @@ def group_coordinator(
         topic = metadata.image.topics.by_name.get(CONSUMER_OFFSETS)
         return 0 if topic is None else len(topic.partitions)
 
+    config = group_config(configuration)
+
+    def timing(group_id: str) -> Timing:
+        image = metadata.image
+        if not image.configs.group(group_id):
+            return config.consumer.timing(group_id)
+        number = partial(configuration.group_number, image, group_id)
+        return Timing(number("consumer.heartbeat.interval.ms"), number("consumer.session.timeout.ms"))
+
     world = RuntimeWorld(clock, lambda: led_partitions(replicas, CONSUMER_OFFSETS), on_failure)
     return GroupCoordinator(
-        group_config(configuration),
+        config,
         world,
         partition_count,
         lambda: str(uuid5(incarnation, str(next(numbers)))),
+        timing,
     )
 
 

@@ -29,7 +29,8 @@ class ConfigAlteration(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class AlterConfigsResource:
-    """The changes of one resource: a topic by name, a broker by its id as text, or all brokers by ''."""
+    """The changes of one resource: a topic or a group by name, a broker by its id as text, or all
+    brokers by ''."""
 
     type: int
     name: str

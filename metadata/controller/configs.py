@@ -13,8 +13,10 @@ from metadata.config_keys import (
     ConfigType,
     broker_key,
     format_value,
+    group_key,
     parse_value,
     topic_key,
+    validate_group_configs,
     validate_topic_configs,
     value_of,
 )
@@ -88,6 +90,8 @@ def _alter(view: View, resource: AlterConfigsResource, *, replace: bool) -> list
         _apply(view, target, alteration, after)
     if target.type is ConfigResourceType.TOPIC:
         validate_topic_configs(after)
+    elif target.type is ConfigResourceType.GROUP:
+        validate_group_configs(after, view.config.static)
     elif target.name == CLUSTER_DEFAULT and MIN_ISR in before.keys() - after.keys():
         raise KafkaError(
             ErrorCode.INVALID_CONFIG,
@@ -104,13 +108,17 @@ def _alter(view: View, resource: AlterConfigsResource, *, replace: bool) -> list
 
 
 def _existing(image: MetadataImage, resource: AlterConfigsResource) -> ConfigResource:
-    """The resource, which must be a topic or a broker that exists."""
+    """The resource, which must be a topic or a broker that exists, or any group."""
     if resource.type == ConfigResourceType.TOPIC:
         if resource.name not in image.topics:
             raise KafkaError(
                 ErrorCode.UNKNOWN_TOPIC_OR_PARTITION, f"The topic '{resource.name}' does not exist."
             )
         return ConfigResource(ConfigResourceType.TOPIC, resource.name)
+    if resource.type == ConfigResourceType.GROUP:
+        if not resource.name:
+            raise KafkaError(ErrorCode.INVALID_REQUEST, "Default group resources are not allowed.")
+        return ConfigResource(ConfigResourceType.GROUP, resource.name)
     if resource.type != ConfigResourceType.BROKER:
         raise KafkaError(ErrorCode.INVALID_REQUEST, f"Unsupported config resource type {resource.type}.")
     if resource.name == CLUSTER_DEFAULT:
@@ -147,6 +155,8 @@ def _key(target: ConfigResource, name: str) -> ConfigKey:
     """The key, which must be one that can be changed."""
     if target.type is ConfigResourceType.TOPIC:
         return topic_key(name)
+    if target.type is ConfigResourceType.GROUP:
+        return group_key(name)
     key = broker_key(name)
     if key.read_only:
         raise KafkaError(ErrorCode.INVALID_REQUEST, f"Cannot update these configs dynamically: {name}")

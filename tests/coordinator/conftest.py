@@ -26,7 +26,7 @@ from kraft.coordinator.group.commands import (
 )
 from kraft.coordinator.group.config import GroupConfig
 from kraft.coordinator.group.consumer.commands import ConsumerHeartbeat
-from kraft.coordinator.group.consumer.config import ConsumerGroupConfig
+from kraft.coordinator.group.consumer.config import ConsumerGroupConfig, Timing
 from kraft.coordinator.group.consumer.topics import Topic, Topics
 from kraft.coordinator.group.shard import GroupShard
 from logstore.config import LogConfig
@@ -164,6 +164,7 @@ class GroupWorld:
         self.clock = clock
         self.config = config
         self.room = room
+        self.timings: dict[str, Timing] = {}
         self._ids = itertools.count(1)
         self.topics = Topics()
         self.log: list[LogRecord | TransactionMarker] = []
@@ -172,7 +173,12 @@ class GroupWorld:
         self.shard.loaded(clock.now, clock.now_ms)
 
     def empty_shard(self) -> GroupShard:
-        return GroupShard(self.config, lambda: f"id{next(self._ids)}", self.topics, lambda: self.room)
+        return GroupShard(
+            self.config, lambda: f"id{next(self._ids)}", self.topics, lambda: self.room, self.timing
+        )
+
+    def timing(self, group_id: str) -> Timing:
+        return self.timings.get(group_id) or self.config.consumer.timing(group_id)
 
     def replayed(self) -> GroupShard:
         """A shard that knows the log alone."""

@@ -11,6 +11,7 @@ import pytest
 from kafkawire.errors import ErrorCode, KafkaError
 from kraft.coordinator.decision import LogRecord, Producer
 from kraft.coordinator.group.commands import DeleteOffsets, FetchOffsets
+from kraft.coordinator.group.consumer.config import Timing
 from kraft.coordinator.group.consumer.formats import encode
 from kraft.coordinator.group.consumer.members import Member
 from kraft.coordinator.group.consumer.records import MemberChange
@@ -400,3 +401,16 @@ def test_topics_come_grow_and_go_with_the_metadata() -> None:
         (versions[3], 0, ()),
     ]
     assert topics.hash_of({"t"}) == 0
+
+
+def test_a_groups_own_times_count_from_the_next_heartbeat_on(world: Any) -> None:
+    world.come("a")
+    world.come("b", group_id="other")
+    world.timings["g"] = Timing(heartbeat_interval_ms=6000, session_timeout_ms=60_000)
+    assert world.come("a").interval_ms == 6000
+    world.pass_time(50)
+    assert "g" in world.shard.consumer.groups
+    assert world.shard.consumer.groups["g"].members.keys() == {"a"}
+    assert world.shard.consumer.groups["other"].members.keys() == set()
+    world.pass_time(11)
+    assert world.shard.consumer.groups["g"].members.keys() == set()

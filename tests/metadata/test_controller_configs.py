@@ -15,7 +15,7 @@ from metadata.controller.commands import (
 )
 from metadata.records import ConfigRecord, ConfigResourceType
 
-TOPIC, BROKER = 2, 4
+TOPIC, BROKER, GROUP = 2, 4, 32
 SET, DELETE, APPEND, SUBTRACT = AlterConfigOp
 
 
@@ -29,6 +29,10 @@ def alter(
 
 def on_topic(*ops: ConfigAlteration) -> AlterConfigsResource:
     return AlterConfigsResource(TOPIC, "t", ops)
+
+
+def on_group(*ops: ConfigAlteration) -> AlterConfigsResource:
+    return AlterConfigsResource(GROUP, "g", ops)
 
 
 @pytest.fixture
@@ -122,6 +126,24 @@ def test_a_controller_takes_up_what_an_earlier_release_left_behind(make_cluster)
     assert cluster.partition().elr == (), "the leader may commit alone"
 
 
+def test_a_group_has_configs_before_anybody_is_in_it(scene):
+    change = ConfigAlteration("consumer.session.timeout.ms", SET, "50000")
+    assert alter(scene, on_group(change))[0].error_code is ErrorCode.NONE
+    assert scene.image.configs.group("g") == {"consumer.session.timeout.ms": "50000"}
+    alter(scene, on_group(ConfigAlteration(change.name, DELETE)))
+    assert scene.image.configs.group("g") == {}
+
+
+def test_a_groups_times_are_judged_together(make_cluster):
+    cluster = make_cluster(static={"group.consumer.min.session.timeout.ms": "100"})
+    change = ConfigAlteration("consumer.session.timeout.ms", SET, "5000")
+    (result,) = alter(cluster, on_group(change))
+    assert result.error_code is ErrorCode.INVALID_CONFIG
+    assert result.error_message == f"{change.name} must be greater than consumer.heartbeat.interval.ms"
+    (result,) = alter(cluster, on_group(ConfigAlteration(change.name, SET, "5001")))
+    assert result.error_code is ErrorCode.NONE
+
+
 @pytest.mark.parametrize("replace", [False, True])
 def test_the_clusters_minimum_of_replicas_is_never_gone(scene, replace):
     before = scene.image
@@ -141,6 +163,33 @@ def test_the_clusters_minimum_of_replicas_is_never_gone(scene, replace):
         (AlterConfigsResource(BROKER, "x"), ErrorCode.INVALID_REQUEST, "x"),
         (AlterConfigsResource(BROKER, "²"), ErrorCode.INVALID_REQUEST, "²"),
         (AlterConfigsResource(BROKER, "1" * 5000), ErrorCode.BROKER_ID_NOT_REGISTERED, ""),
+        (
+            on_group(ConfigAlteration("consumer.session.timeout.ms", SET, "44999")),
+            ErrorCode.INVALID_CONFIG,
+            "min",
+        ),
+        (
+            on_group(ConfigAlteration("consumer.session.timeout.ms", SET, "60001")),
+            ErrorCode.INVALID_CONFIG,
+            "max",
+        ),
+        (
+            on_group(ConfigAlteration("consumer.session.timeout.ms", SET, "soon")),
+            ErrorCode.INVALID_CONFIG,
+            "soon",
+        ),
+        (
+            on_group(ConfigAlteration("consumer.heartbeat.interval.ms", SET, "4999")),
+            ErrorCode.INVALID_CONFIG,
+            "consumer.heartbeat.interval.ms must be greater than or equal to "
+            "group.consumer.min.heartbeat.interval.ms",
+        ),
+        (
+            on_group(ConfigAlteration("retention.ms", SET, "1")),
+            ErrorCode.INVALID_CONFIG,
+            "Unknown group config name: retention.ms",
+        ),
+        (AlterConfigsResource(GROUP, ""), ErrorCode.INVALID_REQUEST, "Default group resources"),
         (AlterConfigsResource(8, "1"), ErrorCode.INVALID_REQUEST, "8"),
         (AlterConfigsResource(77, "1"), ErrorCode.INVALID_REQUEST, "77"),
         (on_topic(ConfigAlteration("nonsense", SET, "1")), ErrorCode.INVALID_CONFIG, "nonsense"),

@@ -1,5 +1,5 @@
-"""DescribeConfigs (key 32): configuration of topics and brokers, and where each value comes from. Versions
-1-4."""
+"""DescribeConfigs (key 32): configuration of topics, brokers and groups, and where each value comes from.
+Versions 1-4."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from kafkawire.errors import ErrorCode, KafkaError
 from kafkawire.messages import response_class
 from kraft.broker.context import BrokerContext
 from kraft.broker.dispatch import Request
-from metadata.config_keys import ConfigSource, ResolvedConfig, resolve_broker, resolve_topic
+from metadata.config_keys import ConfigSource, ResolvedConfig, resolve_broker, resolve_group, resolve_topic
 from metadata.records import ConfigResourceType
 
 
@@ -65,6 +65,10 @@ class DescribeConfigsHandler:
                     f"Unexpected broker id, expected {context.node_id}, but received {name}",
                 )
             return resolve_broker(context.configuration.layers(image))
+        if kind == ConfigResourceType.GROUP:
+            if not name:
+                raise KafkaError(ErrorCode.INVALID_REQUEST, "Group name must not be empty")
+            return resolve_group(context.configuration.group_layers(image, name))
         raise KafkaError(ErrorCode.INVALID_REQUEST, f"Unsupported resource type {kind}")
 
     def _config(self, config: ResolvedConfig, message: Any) -> Any:

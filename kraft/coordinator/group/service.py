@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Collection
+from functools import partial
 from typing import Any, Final, TypeVar
 
 from kafkawire.errors import ErrorCode
 from kraft.coordinator.decision import Decision, TransactionMarker
 from kraft.coordinator.group.commands import Heartbeat, ListedGroup
 from kraft.coordinator.group.config import GroupConfig
+from kraft.coordinator.group.consumer.config import TimingOf
 from kraft.coordinator.group.consumer.topics import Topics
 from kraft.coordinator.group.shard import GroupShard
 from kraft.coordinator.listing import listing
@@ -26,7 +28,7 @@ _NO_PARTITION: Final = -1
 
 class GroupCoordinator:
     """`partition_count` returns how many partitions `__consumer_offsets` has, 0 while it does not exist.
-    `topics` are those that there are, as far as this broker knows."""
+    `topics` are those that there are, as far as this broker knows; `timing` the times of KIP-848 groups."""
 
     def __init__(
         self,
@@ -34,16 +36,19 @@ class GroupCoordinator:
         world: RuntimeWorld,
         partition_count: Callable[[], int],
         new_id: Callable[[], str],
+        timing: TimingOf | None = None,
     ) -> None:
         self.config = config
         self.runtime = CoordinatorRuntime(CONSUMER_OFFSETS, self._make_shard, world)
         self._partition_count = partition_count
         self._new_id = new_id
+        self._timing = timing
         self.topics = Topics()
 
     def _make_shard(self, index: int, epoch: int) -> GroupShard:
         del epoch
-        return GroupShard(self.config, self._new_id, self.topics, lambda: self.runtime.room(index))
+        room = partial(self.runtime.room, index)
+        return GroupShard(self.config, self._new_id, self.topics, room, self._timing)
 
     def partition_of(self, group_id: str) -> int:
         """The partition whose leader coordinates the group; -1 while there is no such topic."""

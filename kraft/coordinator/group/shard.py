@@ -33,6 +33,7 @@ from kraft.coordinator.group.consumer.commands import (
     ConsumerHeartbeatReply,
     DescribedConsumerGroup,
 )
+from kraft.coordinator.group.consumer.config import TimingOf
 from kraft.coordinator.group.consumer.groups import ConsumerGroupWorld
 from kraft.coordinator.group.consumer.migration import Migration
 from kraft.coordinator.group.consumer.topics import Topics
@@ -56,7 +57,8 @@ DEFAULT_ROOM: Final = 1_000_000
 
 class GroupShard:
     """See the module, and `Shard`. `new_id` makes member ids unique; `topics` are those that there are, kept
-    up to date by others; `room` says how many bytes of records fit into one decision (`size_of`)."""
+    up to date by others; `room` says how many bytes of records fit into one decision (`size_of`), `timing`
+    the times of KIP-848 groups, those of `config` by default."""
 
     def __init__(
         self,
@@ -64,11 +66,13 @@ class GroupShard:
         new_id: Callable[[], str],
         topics: Topics | None = None,
         room: Callable[[], int] = lambda: DEFAULT_ROOM,
+        timing: TimingOf | None = None,
     ) -> None:
         self.config = config
         self.classic = ClassicGroups(config, new_id, room)
         self.offsets = Offsets(config)
-        world = ConsumerGroupWorld(config.consumer, new_id, topics or Topics())
+        consumer = config.consumer
+        world = ConsumerGroupWorld(consumer, new_id, topics or Topics(), timing or consumer.timing)
         self.migration = Migration(self.classic, world)
         self.consumer = self.migration.consumer
         self._sessions = self.classic.rebalancing.timers

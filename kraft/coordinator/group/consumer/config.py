@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
+from typing import NamedTuple
 
 
 class MigrationPolicy(Enum):
@@ -23,12 +25,29 @@ class MigrationPolicy(Enum):
         return self in (MigrationPolicy.DOWNGRADE, MigrationPolicy.BIDIRECTIONAL)
 
 
+class Timing(NamedTuple):
+    """How often members of one group are told to beat, and after how long without they are out."""
+
+    heartbeat_interval_ms: int
+    session_timeout_ms: int
+
+
+TimingOf = Callable[[str], Timing]
+"""What counts now for the group of that id."""
+
+
 @dataclass(frozen=True, slots=True)
 class ConsumerGroupConfig:
-    """Each is Kafka's `group.consumer.` key of the same name. The first of the assignors is the default."""
+    """Each is Kafka's `group.consumer.` key of the same name. The first of the assignors is the default; the
+    times are those of groups that were given none of their own."""
 
     heartbeat_interval_ms: int = 5000
     session_timeout_ms: int = 45_000
     max_size: int = 2**31 - 1
     assignors: tuple[str, ...] = ("uniform", "range")
     migration_policy: MigrationPolicy = MigrationPolicy.BIDIRECTIONAL
+
+    def timing(self, group_id: str) -> Timing:
+        """The times of every group."""
+        del group_id  # has none of its own
+        return Timing(self.heartbeat_interval_ms, self.session_timeout_ms)

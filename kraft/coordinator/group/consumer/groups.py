@@ -14,7 +14,7 @@ from kraft.coordinator.group.consumer.commands import (
     DescribedConsumer,
     DescribedConsumerGroup,
 )
-from kraft.coordinator.group.consumer.config import ConsumerGroupConfig
+from kraft.coordinator.group.consumer.config import ConsumerGroupConfig, TimingOf
 from kraft.coordinator.group.consumer.draft import Draft
 from kraft.coordinator.group.consumer.formats import decode
 from kraft.coordinator.group.consumer.group import ConsumerGroup
@@ -29,11 +29,13 @@ from kraft.coordinator.group.subscriptions import CONSUMER_PROTOCOL_TYPE
 
 @dataclass(frozen=True, slots=True)
 class ConsumerGroupWorld:
-    """What KIP-848 groups need: settings, ids that nobody else ever gets, and the topics there are."""
+    """What KIP-848 groups need: settings, ids that nobody else ever gets, the topics there are, and the times
+    of single groups."""
 
     config: ConsumerGroupConfig
     new_id: Callable[[], str]
     topics: Topics
+    timing: TimingOf
 
 
 class ConsumerGroups:
@@ -48,6 +50,7 @@ class ConsumerGroups:
         self.groups: dict[str, ConsumerGroup] = {}
         self.timeouts = Timeouts()
         self._new_id = world.new_id
+        self._timing = world.timing
         self._on_lost = on_lost
 
     # -- what the log says ------------------------------------------------------------------------
@@ -89,7 +92,8 @@ class ConsumerGroups:
     def heard_of(self, group_id: str, member: Member, now: float) -> None:
         """The member lives: its session begins anew."""
         classic = member.classic
-        timeout_ms = self.config.session_timeout_ms if classic is None else classic.session_timeout_ms
+        own = self._timing(group_id).session_timeout_ms
+        timeout_ms = own if classic is None else classic.session_timeout_ms
         self.timeouts.expect(group_id, member.member_id, Wait.HEARTBEAT, now + timeout_ms / 1000)
 
     def expect_revocation(self, group_id: str, member: Member, progress: Progress, now: float) -> None:
@@ -137,7 +141,8 @@ class ConsumerGroups:
         progress = draft.group.progress_of(member_id)
         self._note_life(draft.group_id, member, before, progress, now)
         told = progress.assigned if command.is_full or progress.assigned != before.assigned else None
-        return ConsumerHeartbeatReply(member_id, progress.epoch, self.config.heartbeat_interval_ms, told)
+        interval_ms = self._timing(draft.group_id).heartbeat_interval_ms
+        return ConsumerHeartbeatReply(member_id, progress.epoch, interval_ms, told)
 
     def _note_life(
         self, group_id: str, member: Member, before: Progress, progress: Progress, now: float
