@@ -47,7 +47,7 @@ def min_isr_records(view: View) -> list[Record]:
     """
     configs: list[ConfigRecord] = []
     if MIN_ISR not in view.image.configs.cluster_defaults:
-        text = resolve(broker_key(MIN_ISR), ConfigLayers(static=view.config.static)).text
+        text = format_value(value_of(broker_key(MIN_ISR), ConfigLayers(static=view.config.static)))
         configs.append(ConfigRecord(ConfigResourceType.BROKER, CLUSTER_DEFAULT, MIN_ISR, text))
     configs += [
         ConfigRecord(resource.type, resource.name, MIN_ISR, None)
