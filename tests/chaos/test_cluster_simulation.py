@@ -26,12 +26,13 @@ REGRESSIONS = {
 none the less, they are histories too."""
 
 FIRST_SEEDS: dict[str, int] = {
-    "coordinator-answers-early": 20,
+    "controller-answers-early": 25,
+    "coordinator-answers-early": 30,
     "diverging-follower-goes-on": 20,
     "failed-sync-ignored": 160,
     "rot-accepted": 15,
-    "sequence-gap-accepted": 10,
-    "stale-generation-commits": 8,
+    "sequence-gap-accepted": 60,
+    "stale-generation-commits": 425,
     "unclean-stop-keeps-isr": 70,
 }
 """Where to begin to look for a bug that only few histories betray."""
