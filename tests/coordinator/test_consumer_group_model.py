@@ -132,7 +132,9 @@ class ConsumerGroupModel(RuleBasedStateMachine):
         self.send(client, full=full, missed=missed)
         if does != "nothing":
             client.owned &= client.given
-        if does == "takes":
+        if does == "takes" and not missed:
+            # Whoever has just said what it has, and missed the answer, takes nothing by an older one: the
+            # coordinator goes by what it said, here and in Kafka (docs/reliability.md).
             client.owned = client.given
 
     @rule()
