@@ -8,11 +8,12 @@ from typing import Any, NamedTuple
 from kafkawire import messages
 from kafkawire.apis import ApiKey
 from kafkawire.errors import ErrorCode, KafkaError
+from kafkawire.offset_positions import EARLIEST, LATEST
 from kraft.client.cluster import Backoff, Cluster, Leader
 from kraft.client.connections import CONNECTION_FAILURES
 
-EARLIEST = -2
-LATEST = -1
+__all__ = ["CONSUMER", "EARLIEST", "LATEST", "NO_EPOCH", "Found", "OffsetLookup", "TopicPartition"]
+
 NO_EPOCH = -1
 
 CONSUMER = -1

@@ -33,12 +33,13 @@ class DeleteTopicsHandler:
 
     async def __call__(self, request: Request, message: Any) -> Any:
         asked = Counter(_Named(state.name, state.topic_id) for state in message.topics or ())
+        judged = {each: _why_not(each, count) for each, count in asked.items()}
         refused = [
             DeleteTopicResult(*each, ErrorCode.INVALID_REQUEST, reason)
-            for each, count in asked.items()
-            if (reason := _why_not(each, count)) is not None
+            for each, reason in judged.items()
+            if reason is not None
         ]
-        named = [each for each, count in asked.items() if _why_not(each, count) is None]
+        named = [each for each, reason in judged.items() if reason is None]
         command = DeleteTopics(
             tuple(each.name for each in named if each.name is not None),
             tuple(each.topic_id for each in named if each.topic_id is not None),

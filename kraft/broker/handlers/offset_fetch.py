@@ -17,7 +17,7 @@ from kafkawire.group_messages import has_group_error, names_topics_by_id
 from kafkawire.messages import response_class
 from kraft.broker.context import BrokerContext
 from kraft.broker.dispatch import Request
-from kraft.broker.handlers.topic_names import name_of, why_unknown
+from kraft.broker.handlers.topic_names import find_topic, why_unknown
 from kraft.coordinator.group.commands import FetchedOffset, FetchedOffsets, FetchOffsets
 
 
@@ -34,14 +34,15 @@ class OffsetFetchHandler:
         groups = await asyncio.gather(*(self._fetch(request, group, stable) for group in message.groups))
         return self._response(throttle_time_ms=0, groups=groups)
 
+    def _name(self, topic: Any) -> str | None:
+        found = find_topic(self._metadata.image.topics, topic, by_id=True)
+        return None if found is None else found.name
+
     async def _fetch(self, request: Request, group: Any, require_stable: bool) -> Any:
         by_id = names_topics_by_id(request.version)
         topics, unknown = None, []
         if group.topics is not None:
-            named = [
-                (topic, name_of(self._metadata.image.topics, topic, by_id=True) if by_id else topic.name)
-                for topic in group.topics
-            ]
+            named = [(topic, self._name(topic) if by_id else topic.name) for topic in group.topics]
             topics = tuple(
                 (name, tuple(topic.partition_indexes)) for topic, name in named if name is not None
             )

@@ -14,12 +14,6 @@ def find_topic(topics: TopicsImage, topic: Any, *, by_id: bool) -> TopicImage | 
     return topics.by_id.get(topic.topic_id) if by_id else topics.get(topic.name)
 
 
-def name_of(topics: TopicsImage, topic: Any, *, by_id: bool) -> str | None:
-    """The name of the topic that a request means; None if there is none such."""
-    found = find_topic(topics, topic, by_id=by_id)
-    return None if found is None else found.name
-
-
 def why_unknown(*, by_id: bool) -> ErrorCode:
     """What a client is told of a topic that is not there."""
     return ErrorCode.UNKNOWN_TOPIC_ID if by_id else ErrorCode.UNKNOWN_TOPIC_OR_PARTITION
