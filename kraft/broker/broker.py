@@ -32,6 +32,7 @@ from kraft.broker.metadata_feed import MetadataFeed
 from kraft.broker.neighbours import PING, MakePeer, Neighbours
 from kraft.broker.producer_ids import ProducerIds
 from kraft.broker.stalls import StallDetector
+from kraft.broker.suspected_leaders import SuspectedLeaders
 from kraft.broker.transaction_coordination import Transactions, TransactionWorld
 from kraft.clock import Clock
 from kraft.events import Events
@@ -217,7 +218,7 @@ class Broker:
             controller=self.controller,
             log_directories=self._directories,
             stalls=self._stalls,
-            neighbours=self._neighbours,
+            suspected_leaders=SuspectedLeaders(self._neighbours, self.metadata),
             internal_topics=InternalTopics(self._configuration, self.metadata, self.controller),
             groups=self.groups,
             transactions=self.transactions,

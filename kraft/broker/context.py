@@ -11,8 +11,8 @@ from kraft.broker.controller_channel import ControllerChannel
 from kraft.broker.internal_topics import InternalTopics
 from kraft.broker.log_directories import LogDirectories
 from kraft.broker.metadata_cache import MetadataCache
-from kraft.broker.neighbours import Neighbours
 from kraft.broker.stalls import StallDetector
+from kraft.broker.suspected_leaders import SuspectedLeaders
 from kraft.broker.transaction_coordination import Transactions
 from kraft.clock import Clock
 from kraft.coordinator.group.service import GroupCoordinator
@@ -32,7 +32,7 @@ class BrokerContext:
     controller: ControllerChannel
     log_directories: LogDirectories
     stalls: StallDetector
-    neighbours: Neighbours
+    suspected_leaders: SuspectedLeaders
     internal_topics: InternalTopics
     groups: GroupCoordinator
     transactions: Transactions

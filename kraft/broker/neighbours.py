@@ -72,18 +72,19 @@ class Neighbours:
 
     def _lost(self, broker_id: int) -> None:
         if broker_id in self._peers:
-            self._lost_at[broker_id] = self._monotonic()
+            self._lost_at.setdefault(broker_id, self._monotonic())
 
     def _back(self, broker_id: int) -> None:
         self._lost_at.pop(broker_id, None)
 
-    def suspects(self, broker_id: int) -> bool:
-        """Whether a broker is probably dead, though the metadata do not say so yet."""
+    def lost_at(self, broker_id: int) -> float | None:
+        """When a broker was lost that is probably dead, though the metadata do not say so yet; None for one
+        of which that is not to be thought."""
         lost_at = self._lost_at.get(broker_id)
-        return lost_at is not None and self._monotonic() - lost_at < self._suspicion
+        return None if lost_at is None or self._monotonic() - lost_at >= self._suspicion else lost_at
 
     async def look_at(self, broker_ids: Iterable[int]) -> None:
-        """Ask these brokers whether they are there, so that `suspects` knows."""
+        """Ask these brokers whether they are there, so that `lost_at` knows."""
         peers = [self._peers[each] for each in broker_ids if each in self._peers]
         await asyncio.gather(*(self._ping(peer) for peer in peers if peer.connected))
 

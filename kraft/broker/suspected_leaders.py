@@ -1,27 +1,64 @@
 """What to tell a client of a leader that was lost a moment ago: nothing, until there is another one.
 
 A client that is told of a dead leader tries to connect to it; one that is told of none asks again when its
-timer says so, librdkafka after up to a second. The controller elects another leader in a fraction of that.
+timer says so, after up to a second or more. The controller elects another leader in a fraction of that.
+
+librdkafka is told at once, and only once, that there is none. It asks again after 100 ms, and waits
+then as the others do. Its thread for a broker that it is told of no more takes that broker's partitions to
+nobody (2.16: `Reverting from preferred replica`), and if the same answer has named their new leader, it may
+do so after they have been taken there: they would be left until its timer looks at them, up to a second.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Final
+from weakref import WeakKeyDictionary
 
+from kraft.broker.connection import Connection
 from kraft.broker.metadata_cache import MetadataCache
 from kraft.broker.neighbours import Neighbours
 
-ELECTION_TIMEOUT = 0.5
+ELECTION_TIMEOUT: Final = 0.5
 """Seconds that an answer waits for an election at most: what is asked later on the same connection is
 answered later."""
 
 
-async def leaders_looked_at(
-    neighbours: Neighbours, metadata: MetadataCache, leaders: Callable[[], set[int]]
-) -> None:
-    """Ask other brokers that `leaders` names whether they are there; wait a moment for the metadata to name
-    others in place of those that are not."""
-    await neighbours.look_at(leaders())
-    await metadata.wait_until(
-        lambda _image: not any(neighbours.suspects(leader) for leader in leaders()), ELECTION_TIMEOUT
-    )
+class SuspectedLeaders:
+    """Lets answers wait for the successors of leaders that were just lost."""
+
+    def __init__(self, neighbours: Neighbours, metadata: MetadataCache) -> None:
+        self._neighbours = neighbours
+        self._metadata = metadata
+        self._told: WeakKeyDictionary[Connection, dict[int, float]] = WeakKeyDictionary()
+
+    def suspects(self, broker_id: int) -> bool:
+        """See `Neighbours`."""
+        return self._neighbours.lost_at(broker_id) is not None
+
+    async def replaced(self, leaders: Callable[[], set[int]], client: Connection | None = None) -> None:
+        """Ask other brokers that `leaders` names whether they are there; wait a moment for the metadata to
+        name others in place of those that are not, unless that is what `client` has to hear."""
+        await self._neighbours.look_at(leaders())
+        if client is not None and self._is_news(client, leaders()):
+            return
+        await self._metadata.wait_until(
+            lambda _image: not any(map(self.suspects, leaders())), ELECTION_TIMEOUT
+        )
+
+    def _is_news(self, client: Connection, leaders: set[int]) -> bool:
+        """Whether there are lost ones that a client has to be told of and was not."""
+        if not is_librdkafka(client.client_software):
+            return False
+        lost = {each: at for each in leaders if (at := self._neighbours.lost_at(each)) is not None}
+        told = self._told.get(client, {})
+        if lost.items() <= told.items():
+            return False
+        self._told[client] = lost
+        return True
+
+
+def is_librdkafka(software: tuple[str, str]) -> bool:
+    """Whether a client's name and version (KIP-511) are those of librdkafka, or of what wraps it, as in
+    `confluent-kafka-python` and `2.16.1-rdkafka-2.16.0`."""
+    return any("rdkafka" in each for each in software)

@@ -34,9 +34,8 @@ VERIFY_TIMEOUT: Final = 5.0
 """Seconds to wait for the coordinator; after that the client tries again."""
 
 
-ADD_ATTEMPTS: Final = 20
-ADD_PAUSE: Final = 0.01
-"""Times, and seconds between them, that a partition is added while the transaction before is not over."""
+ADD_ATTEMPTS: Final = 3
+"""Times that a partition is added while the transaction before is not over: each waits for its end."""
 
 
 class Question(NamedTuple):
@@ -133,15 +132,13 @@ class TransactionVerification:
     ) -> dict[TopicPartition, ErrorCode]:
         """Make the partitions part of the transaction; the answer is that of `ask`.
 
-        CONCURRENT_TRANSACTIONS says that the one before is not over in every partition, which takes a moment:
-        its producer was answered when its fate was sealed, and goes on at once.
+        CONCURRENT_TRANSACTIONS says that the one before is not over in every partition.
         """
         for _ in range(ADD_ATTEMPTS - 1):
             refused = await self._ask_all(transactional_id, questions, add=True)
             if ErrorCode.CONCURRENT_TRANSACTIONS not in refused.values():
                 return refused
-            await asyncio.sleep(ADD_PAUSE)
-            # The marker of the transaction before may have taken the questions back.
+            # The coordinator has waited, and the marker that it waited for has taken the questions back.
             questions = [self._asked_again(each) for each in questions]
         return await self._ask_all(transactional_id, questions, add=True)
 

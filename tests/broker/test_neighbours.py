@@ -51,7 +51,7 @@ async def test_nobody_dials_a_broker_that_was_unregistered() -> None:
     image = unregistered(image, 2)
     neighbours.meet(image)
     assert neighbours.peer(2) is None
-    assert not neighbours.suspects(2)
+    assert neighbours.lost_at(2) is None
     assert before._task is not None
     async with asyncio.timeout(10):
         await asyncio.wait((before._task,))

@@ -67,9 +67,12 @@ class Node:
         init = InitProducer("pay", 60_000)
         producer = await self.committed(asyncio.ensure_future(self.coordinator.init_producer(init)))
         assert isinstance(producer, Producer)
-        add = AddPartitions("pay", producer, frozenset({PLACE}))
-        await self.committed(asyncio.ensure_future(self.coordinator.add_partitions(add)))
+        await self.committed(self.add(producer))
         return producer
+
+    def add(self, producer: Producer) -> asyncio.Task[None]:
+        command = AddPartitions("pay", producer, frozenset({PLACE}))
+        return asyncio.ensure_future(self.coordinator.add_partitions(command))
 
     def end(self, producer: Producer, kind: ControlType = ControlType.COMMIT) -> asyncio.Task[None]:
         return asyncio.ensure_future(self.coordinator.end(EndTransaction("pay", producer, kind)))
@@ -184,8 +187,7 @@ async def test_a_transaction_that_is_over_is_not_told_again(node: Node) -> None:
     answer.set_result(ErrorCode.NONE)
     while await node.status() is not TransactionStatus.COMPLETE_COMMIT:
         pass
-    add = AddPartitions("pay", producer, frozenset({PLACE}))
-    await node.committed(asyncio.ensure_future(node.coordinator.add_partitions(add)))
+    await node.committed(node.add(producer))
     ending = node.end(producer)
     await asyncio.sleep(0)
     assert shard.undelivered(), "alike, and not committed yet"
@@ -195,6 +197,46 @@ async def test_a_transaction_that_is_over_is_not_told_again(node: Node) -> None:
     assert node.sent.empty()
     await node.committed(ending)
     await node.sent.get()
+
+
+async def test_the_next_transaction_waits_for_the_end_of_the_one_before(node: Node) -> None:
+    """Its producer was answered when the fate was sealed; sent away, it would ask again much later."""
+    producer = await node.begin()
+    await node.committed(node.end(producer))
+    _, answer = await node.sent.get()
+    adding = node.add(producer)
+    for _ in range(20):
+        await asyncio.sleep(0)
+    assert not adding.done()
+    answer.set_result(ErrorCode.NONE)
+    await node.committed(adding)
+    assert await node.status() is TransactionStatus.ONGOING
+    assert not node.coordinator._endings
+
+
+async def test_a_transaction_whose_predecessor_does_not_end_is_sent_away(node: Node) -> None:
+    producer = await node.begin()
+    await node.committed(node.end(producer))
+    adding = node.add(producer)
+    with pytest.raises(KafkaError) as caught:
+        await adding
+    assert caught.value.code is ErrorCode.CONCURRENT_TRANSACTIONS
+    assert await node.status() is TransactionStatus.PREPARE_COMMIT
+
+
+async def test_who_waits_for_an_end_hears_that_another_broker_coordinates_now(node: Node) -> None:
+    producer = await node.begin()
+    await node.committed(node.end(producer))
+    adding = node.add(producer)
+    for _ in range(20):
+        await asyncio.sleep(0)
+    node.replica.lose()
+    node.leads = False
+    node.coordinator.reconcile()
+    with pytest.raises(KafkaError) as caught:
+        await adding
+    assert caught.value.code is ErrorCode.NOT_COORDINATOR
+    assert not node.coordinator._endings
 
 
 async def test_a_partition_that_has_just_been_lost_is_left_out_of_the_list(node: Node) -> None:

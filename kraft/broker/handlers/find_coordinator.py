@@ -14,7 +14,6 @@ from kafkawire.errors import ErrorCode, KafkaError
 from kafkawire.messages import response_class
 from kraft.broker.context import BrokerContext
 from kraft.broker.dispatch import Request
-from kraft.broker.suspected_leaders import leaders_looked_at
 from kraft.coordinator.placement import partition_of
 from metadata.records import NO_LEADER
 
@@ -52,9 +51,7 @@ class FindCoordinatorHandler:
 
     async def _look(self, request: Request, topic: str, keys: list[str]) -> Any:
         context = self._context
-        await leaders_looked_at(
-            context.neighbours, context.metadata, lambda: self._leaders_elsewhere(topic, keys)
-        )
+        await context.suspected_leaders.replaced(lambda: self._leaders_elsewhere(topic, keys))
         return self._answer(request, topic, keys)
 
     def _leader(self, topic: str, key: str) -> int:
@@ -72,7 +69,7 @@ class FindCoordinatorHandler:
     def _coordinator(self, request: Request, key: str, leader: int) -> Any:
         broker = self._context.metadata.image.brokers.get(leader)
         endpoint = None
-        if broker is not None and not broker.fenced and not self._context.neighbours.suspects(leader):
+        if broker is not None and not broker.fenced and not self._context.suspected_leaders.suspects(leader):
             endpoint = broker.endpoint(request.connection.listener)
         if endpoint is None:
             return self._none(key, ErrorCode.COORDINATOR_NOT_AVAILABLE, "the coordinator is not there now")

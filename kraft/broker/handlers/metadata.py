@@ -17,7 +17,6 @@ from kafkawire.errors import ErrorCode, KafkaError
 from kafkawire.messages import response_class
 from kraft.broker.context import BrokerContext
 from kraft.broker.dispatch import Request
-from kraft.broker.suspected_leaders import leaders_looked_at
 from metadata.controller.commands import CreateTopics, CreateTopicsReply, NewTopic
 from metadata.controller.topic_names import check_name
 from metadata.image import INTERNAL_TOPICS, MetadataImage, PartitionImage, TopicImage
@@ -54,9 +53,7 @@ class MetadataHandler:
 
     async def _look_and_answer(self, request: Request, message: Any) -> Any:
         context = self._context
-        await leaders_looked_at(
-            context.neighbours, context.metadata, lambda: self._leaders_elsewhere(message)
-        )
+        await context.suspected_leaders.replaced(lambda: self._leaders_elsewhere(message), request.connection)
         return self._answer(request, message, {})
 
     def _missing(self, message: Any) -> list[str]:
@@ -173,7 +170,7 @@ class MetadataHandler:
         alive = (
             leader in image.brokers
             and not image.brokers[leader].fenced
-            and not self._context.neighbours.suspects(leader)
+            and not self._context.suspected_leaders.suspects(leader)
         )
         return make.MetadataResponsePartition(
             error_code=0 if alive else ErrorCode.LEADER_NOT_AVAILABLE,

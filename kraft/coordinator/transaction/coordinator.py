@@ -9,6 +9,7 @@ took too long leaves the transaction prepared in its shard, where `_watch` finds
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from functools import partial
@@ -40,6 +41,11 @@ TOPIC: Final = "__transaction_state"
 WATCH_INTERVAL: Final = 0.5
 """Seconds between two looks for transactions that are prepared and whose markers nobody sends."""
 
+ENDING_PATIENCE: Final = 0.1
+"""Seconds that a producer's next transaction waits for the end of the one before, before it is told to ask
+again. A producer is answered when the fate is sealed and goes on at once, while the partitions are being
+told: that takes a few milliseconds, and clients ask again after twenty or more."""
+
 NextProducerId = Callable[[], Awaitable[int]]
 """A producer id that nobody has; raises KafkaError when no controller gives any."""
 
@@ -66,6 +72,7 @@ class TransactionCoordinator:
         self._partition_count = partition_count
         self._next_producer_id = next_producer_id
         self._shards: dict[int, TransactionShard] = {}
+        self._endings: dict[tuple[int, str], asyncio.Event] = {}
         self._markers = MarkerSender(leader_of, send, self._told)
         self.runtime: CoordinatorRuntime[TransactionShard] = CoordinatorRuntime(
             TOPIC, lambda _, epoch: TransactionShard(settings, epoch), world, self
@@ -107,11 +114,31 @@ class TransactionCoordinator:
         return self._delivering(index, future)
 
     async def add_partitions(self, command: AddPartitions) -> None:
-        """Make partitions part of the transaction."""
+        """Make partitions part of the transaction. CONCURRENT_TRANSACTIONS if the one before was not over in
+        every partition within ENDING_PATIENCE."""
         index = self.partition_for(command.transactional_id)
-        await self.runtime.submit(
-            index, lambda shard, now, now_ms: shard.add_partitions(command, now, now_ms)
-        )
+        until = asyncio.get_running_loop().time() + ENDING_PATIENCE
+        while True:
+            try:
+                return await self.runtime.submit(
+                    index, lambda shard, now, now_ms: shard.add_partitions(command, now, now_ms)
+                )
+            except KafkaError as error:
+                if error.code is not ErrorCode.CONCURRENT_TRANSACTIONS:
+                    raise
+                if not await self._is_over(index, command.transactional_id, until):
+                    raise
+
+    async def _is_over(self, index: int, transactional_id: str, until: float) -> bool:
+        """Whether it is worth asking the shard again, by then at the latest."""
+        shard = self._shards.get(index)
+        if shard is None or not shard.is_ending(transactional_id):
+            return True
+        ended = self._endings.setdefault((index, transactional_id), asyncio.Event())
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout_at(until):
+                return await ended.wait()
+        return False
 
     async def verify(self, command: VerifyPartitions) -> tuple[ErrorCode, ...]:
         """Which partitions are part of the transaction (KIP-890)."""
@@ -164,6 +191,8 @@ class TransactionCoordinator:
     def _told(self, index: int, decided: Decided) -> None:
         """Every partition knows; if that cannot be written now, `_watch` sees to it."""
         self.runtime.submit(index, lambda shard, _, now_ms: shard.complete(decided, now_ms))
+        if (ended := self._endings.pop((index, decided.transactional_id), None)) is not None:
+            ended.set()
 
     def loaded(self, index: int, shard: TransactionShard) -> None:
         """See `Following`; what the shard has to tell comes by `committed`."""
@@ -173,6 +202,8 @@ class TransactionCoordinator:
         """See `Following`."""
         self._shards.pop(index, None)
         self._markers.forget(index)
+        for place in [each for each in self._endings if each[0] == index]:
+            self._endings.pop(place).set()
 
     def committed(self, index: int, reply: Any) -> None:
         """See `Following`: a fate is sealed. By now every partition may have been told, and the next

@@ -114,6 +114,10 @@ class TransactionShard:
         """Every transaction whose fate is sealed, and some partition may not know it."""
         return [self._decided(transaction) for transaction in self._prepared.values()]
 
+    def is_ending(self, transactional_id: str) -> bool:
+        """Whether its fate is sealed, and some partition may not know it."""
+        return transactional_id in self._prepared
+
     def is_undelivered(self, decided: Decided) -> bool:
         """Whether that is so of this one."""
         transaction = self._prepared.get(decided.transactional_id)
