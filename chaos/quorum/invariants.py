@@ -179,36 +179,37 @@ class QuorumInvariants:
         self._check(known == candidate, f"node {sender} voted twice in term {message['term']}")
 
     def after_event(self, node_id: int, driver: QuorumDriver) -> None:
-        """Something happened at a node that is up."""
-        term = driver.leading_term
+        """Something happened at a node that is up. Asked a thousand times a history: what is wrong is put
+        into words when it is wrong."""
+        term, log = driver.leading_term, driver.log
         if term is not None:
             known = self._leaders.setdefault(term, node_id)
-            self._check(known == node_id, f"two leaders in term {term}: {known} and {node_id}")
-        self._check(
-            driver.next_offset == self._positions[node_id], f"node {node_id} lost count of what it delivered"
-        )
-        log = driver.log
-        self._check(
-            log.last_index >= driver.applied_index, f"node {node_id} removed entries that it had delivered"
-        )
+            if known != node_id:
+                raise InvariantError(f"two leaders in term {term}: {known} and {node_id}")
+        if driver.next_offset != self._positions[node_id]:
+            raise InvariantError(f"node {node_id} lost count of what it delivered")
+        if log.last_index < driver.applied_index:
+            raise InvariantError(f"node {node_id} removed entries that it had delivered")
         self._logs[node_id] = (driver.term, log)
         if term is not None:
             self._check_beliefs(node_id, driver, term)
 
     def _check_beliefs(self, leader: int, driver: QuorumDriver, term: int) -> None:
         """A leader counts what is on its own disk, and on its followers' disks the same as here."""
-        self._check(
-            driver.committed_index <= max(1, driver.log.synced_index),
-            f"node {leader} committed what its own disk lacks",
-        )
+        own = driver.log
+        if driver.committed_index > max(1, own.synced_index):
+            raise InvariantError(f"node {leader} committed what its own disk lacks")
         for peer, counted in driver.counted_entries():
             peer_term, log = self._logs.get(peer, (-1, None))
             if log is None or peer_term > term:
                 continue
             there = counted <= log.synced_index
-            if there and counted >= max(log.first_index, driver.log.first_index):
-                there = log.term_at(counted) == driver.log.term_at(counted)
-            self._check(there, f"node {leader} counts entry {counted} of node {peer}, which does not have it")
+            if there and counted >= max(log.first_index, own.first_index):
+                there = log.term_at(counted) == own.term_at(counted)
+            if not there:
+                raise InvariantError(
+                    f"node {leader} counts entry {counted} of node {peer}, which does not have it"
+                )
 
     def _check(self, holds: bool, problem: str) -> None:
         if not holds:
