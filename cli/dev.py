@@ -9,8 +9,9 @@ import signal
 import socket
 import tempfile
 import time
-from dataclasses import dataclass
 from pathlib import Path
+
+import msgspec
 
 from kraft.complaints import FAILURE, MISUSE, complain
 from kraft.config import ConfigError
@@ -22,8 +23,7 @@ DEVELOPMENT_SETTINGS = {"group.initial.rebalance.delay.ms": "0"}
 """What differs from a cluster for production: a consumer that starts alone gets its partitions at once."""
 
 
-@dataclass(frozen=True, slots=True)
-class DevOptions:
+class DevOptions(msgspec.Struct, frozen=True):
     """The command line of `dev`. Port 0 takes free ports; without `data_dir` nothing is kept."""
 
     controllers: int

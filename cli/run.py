@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
+
+import msgspec
 
 from kraft.complaints import MISUSE, complain
 from kraft.config import ConfigError, NodeConfig, ProcessConfig, Setting, build_config
@@ -27,8 +28,7 @@ KEYS: Final = {
 """The flags that stand for a key of the configuration."""
 
 
-@dataclass(frozen=True, slots=True)
-class RunOptions:
+class RunOptions(msgspec.Struct, frozen=True):
     """The command line of `run`. `flags` maps a key to the flag that stands for it and what it was given."""
 
     config: Path | None

@@ -9,9 +9,10 @@ other (AddPartitionsToTxn from 4 on) and what is not served yet.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from enum import IntEnum
 from types import MappingProxyType
+
+import msgspec
 
 
 class ApiKey(IntEnum):
@@ -74,8 +75,7 @@ class ApiKey(IntEnum):
     DESCRIBE_TOPIC_PARTITIONS = 75
 
 
-@dataclass(frozen=True, slots=True)
-class Api:
+class Api(msgspec.Struct, frozen=True):
     """One row: a request that is answered in the versions `min_version` to `max_version`, both included.
 
     `advertised_min` is what ApiVersions says. It differs for Produce alone: older librdkafka switches

@@ -10,8 +10,9 @@ assignment    version int16 · [topic string · [partition int32]] · user data 
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
 from struct import Struct
+
+import msgspec
 
 from kafkawire.errors import KafkaError
 from kafkawire.primitives import plain_nullable, plain_string
@@ -30,8 +31,7 @@ class MalformedProtocolError(ValueError):
     """What a client said cannot be read."""
 
 
-@dataclass(frozen=True, slots=True)
-class Subscription:
+class Subscription(msgspec.Struct, frozen=True):
     """What a consumer wants, and what it says that it owns."""
 
     version: int
@@ -41,8 +41,7 @@ class Subscription:
     generation: int = -1
 
 
-@dataclass(frozen=True, slots=True)
-class EmbeddedAssignment:
+class EmbeddedAssignment(msgspec.Struct, frozen=True):
     """What a consumer was given by its group's leader."""
 
     owned: Owned

@@ -12,10 +12,11 @@ A schema is Kafka's JSON message definition (`clients/src/main/resources/common/
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from struct import Struct as Layout
 from struct import error as struct_error
 from typing import Any, assert_never
+
+import msgspec
 
 from kafkawire.primitives import invalid, read_unsigned
 
@@ -43,31 +44,27 @@ _LONGEST_TEXT = 0x7FFF
 _MAX_TAG_COPIES = 256 * 1024 * 1024
 
 
-@dataclass(frozen=True, slots=True)
-class Fixed:
+class Fixed(msgspec.Struct, frozen=True):
     """Fields of fixed size that follow each other; `size` in bytes."""
 
     size: int
 
 
-@dataclass(frozen=True, slots=True)
-class Text:
+class Text(msgspec.Struct, frozen=True):
     """A string: its length as int16, or as a varint if compact."""
 
     nullable: bool
     compact: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Blob:
+class Blob(msgspec.Struct, frozen=True):
     """Bytes or records: their length as int32, or as a varint if compact."""
 
     nullable: bool
     compact: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Array:
+class Array(msgspec.Struct, frozen=True):
     """A count as int32, or as a varint if compact, and as many items. `least` is the fewest bytes of one."""
 
     nullable: bool
@@ -76,8 +73,7 @@ class Array:
     least: int
 
 
-@dataclass(frozen=True, slots=True)
-class Structure:
+class Structure(msgspec.Struct, frozen=True):
     """Fields in order; `tags` of a flexible version by number, None in a version without tags."""
 
     nullable: bool

@@ -12,8 +12,9 @@ from __future__ import annotations
 import secrets
 import socket
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from typing import TypeVar
+
+import msgspec
 
 from kafkawire.errors import KafkaError
 from kraft.config_sources import ConfigError, Setting
@@ -64,8 +65,7 @@ _WILDCARDS = ("", "0.0.0.0", "::")
 _SECURE = ("SSL", "SASL_PLAINTEXT", "SASL_SSL")
 
 
-@dataclass(frozen=True, slots=True)
-class ClusterConfig:
+class ClusterConfig(msgspec.Struct, frozen=True):
     """What all nodes of a cluster share. Without a `cluster_id`, `kraft.formatting` finds one."""
 
     voters: tuple[Voter, ...]
@@ -73,8 +73,7 @@ class ClusterConfig:
     cluster_id: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class NetworkConfig:
+class NetworkConfig(msgspec.Struct, frozen=True):
     """Where a node listens, and what it tells others. A controller alone has no `listeners`."""
 
     listeners: tuple[Listener, ...]
@@ -83,16 +82,14 @@ class NetworkConfig:
     advertised_node_listener: Address
 
 
-@dataclass(frozen=True, slots=True)
-class ProcessConfig:
+class ProcessConfig(msgspec.Struct, frozen=True):
     """How the process meets who started it."""
 
     log_format: LogFormat = LogFormat.HUMAN
     ready_fd: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class NodeConfig:
+class NodeConfig(msgspec.Struct, frozen=True):
     """One node, whole.
 
     `settings` has every key of the table, typed; `static` has the text of those that were given and are no
@@ -109,7 +106,7 @@ class NodeConfig:
     settings: Mapping[str, ConfigValue]
     static: Mapping[str, str]
     ignored: tuple[str, ...] = ()
-    process: ProcessConfig = field(default_factory=ProcessConfig)
+    process: ProcessConfig = msgspec.field(default_factory=ProcessConfig)
 
     @property
     def explicit(self) -> frozenset[str]:

@@ -9,7 +9,8 @@ from __future__ import annotations
 import re
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+
+import msgspec
 
 ENVIRONMENT_PREFIX = "KRAFT_"
 _MAX_FILE_BYTES = 1 << 20
@@ -24,8 +25,7 @@ class ConfigError(Exception):
     """One line that names the key, the value or the place that is wrong."""
 
 
-@dataclass(frozen=True, slots=True)
-class Setting:
+class Setting(msgspec.Struct, frozen=True):
     """A value as it was written, and where: `server.properties`, `KRAFT_NODE_ID`, `--node-id`."""
 
     text: str

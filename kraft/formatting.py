@@ -16,7 +16,8 @@ import os
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+
+import msgspec
 
 from kraft.config import NodeConfig, Secret
 from logstore.checkpoints import (
@@ -35,8 +36,7 @@ class FormatError(Exception):
     """A data directory cannot be used. One line that names the directory and says why."""
 
 
-@dataclass(frozen=True, slots=True)
-class Identity:
+class Identity(msgspec.Struct, frozen=True):
     """Whose the directories are: the cluster's id, and the id of each directory by its path."""
 
     cluster_id: str

@@ -7,10 +7,11 @@ import os
 import secrets
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Self
+
+import msgspec
 
 from kraft.processes import ManagedProcess, reserve_port
 from kraft.readiness import NodeAddresses
@@ -20,8 +21,7 @@ FIRST_CONTROLLER_ID = 101
 MAX_NODES = 100
 
 
-@dataclass(frozen=True, slots=True)
-class NodePlan:
+class NodePlan(msgspec.Struct, frozen=True):
     """One node: its id, roles as Kafka writes them, and ports; `kafka_port` is None on a controller.
 
     Others reach it on `reached_at` (node port, Kafka port) if that is given, where a proxy may stand.
@@ -54,8 +54,7 @@ class NodePlan:
         return f"{self.roles.replace(',', '-')}-{self.node_id}"
 
 
-@dataclass(frozen=True, slots=True)
-class ClusterPlan:
+class ClusterPlan(msgspec.Struct, frozen=True):
     """All nodes of a cluster and where they keep their data and logs."""
 
     nodes: tuple[NodePlan, ...]

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import dataclass
+
+import msgspec
 
 _PREFIX = "KRAFT READY "
 
 
-@dataclass(frozen=True, slots=True)
-class NodeAddresses:
+class NodeAddresses(msgspec.Struct, frozen=True):
     """Where a node really listens, after port 0 has become a port.
 
     `kafka` is (host, port) as clients connect to it, None on a node without the broker role; `node` is the

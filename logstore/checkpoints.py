@@ -11,8 +11,9 @@ from __future__ import annotations
 import base64
 import uuid
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from itertools import pairwise
+
+import msgspec
 
 from logstore.epochs import EpochStart
 from logstore.storage import Storage
@@ -105,8 +106,7 @@ def write_epochs(storage: Storage, directory: str, entries: Iterable[EpochStart]
     return path
 
 
-@dataclass(frozen=True, slots=True)
-class MetaProperties:
+class MetaProperties(msgspec.Struct, frozen=True):
     """Whose log directory it is: `meta.properties`, version 1 (KIP-631, KIP-858)."""
 
     node_id: int

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import msgspec
 
 UNLIMITED = -1
 """`retention_ms` and `retention_bytes` of a log that is never shortened."""
@@ -15,8 +15,7 @@ _DAY_MS = 24 * _HOUR_MS
 _INT64_MAX = 2**63 - 1
 
 
-@dataclass(frozen=True, slots=True)
-class LogConfig:
+class LogConfig(msgspec.Struct, frozen=True):
     """Settings of one partition's log; sizes in bytes, times in milliseconds.
 
     Each field is the topic key of the same name with dots for underscores, except

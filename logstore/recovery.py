@@ -11,8 +11,9 @@ Source: `org.apache.kafka.storage.internals.log.LogLoader` and `LogSegment.recov
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import NamedTuple
+
+import msgspec
 
 from kafkawire.errors import KafkaError
 from logstore.checkpoints import read_epochs, write_epochs
@@ -49,8 +50,7 @@ class Recovered(NamedTuple):
     replica may miss acknowledged records."""
 
 
-@dataclass(slots=True)
-class LoadedLog:
+class LoadedLog(msgspec.Struct):
     """The parts of a log. There is at least one segment; the last one is ready for writing."""
 
     segments: list[Segment]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import msgspec
 
 from kafkawire.errors import ErrorCode, KafkaError
 
@@ -17,8 +17,7 @@ DESCRIBE_QUORUM = "quorum.describe"
 """Call without an argument; the active controller answers with a QuorumDescription."""
 
 
-@dataclass(frozen=True, slots=True)
-class QuorumReplica:
+class QuorumReplica(msgspec.Struct, frozen=True):
     """One node's place in the metadata log. Times are wall-clock milliseconds, -1 where unknown."""
 
     node_id: int
@@ -29,8 +28,7 @@ class QuorumReplica:
     port: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class QuorumDescription:
+class QuorumDescription(msgspec.Struct, frozen=True):
     """The quorum as the active controller knows it."""
 
     leader_id: int

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Final
+
+from msgspec.structs import replace
 
 from metadata.config_group_keys import GROUPS
 from metadata.config_node_keys import FAILURE_DETECTION, PLACE, broker_setting, controller_setting

@@ -8,9 +8,10 @@ behind `retention.ms`).
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final, NamedTuple
+
+import msgspec
 
 from kafkawire.errors import ErrorCode, KafkaError
 from metadata.config_broker_keys import NODE_KEY_GROUPS
@@ -112,8 +113,7 @@ class ConfigSynonym(NamedTuple):
     source: ConfigSource
 
 
-@dataclass(frozen=True, slots=True)
-class ResolvedConfig:
+class ResolvedConfig(msgspec.Struct, frozen=True):
     """The value that a key has, and why. `synonyms` lists every place that gives it one, the winner first."""
 
     key: ConfigKey

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from enum import Enum, Flag, IntEnum, auto
 from typing import Final, NamedTuple, Protocol, TypeAlias, assert_never
+
+import msgspec
 
 from kafkawire.errors import ErrorCode, KafkaError
 
@@ -68,8 +69,7 @@ class Validator(Protocol):
         """What is wrong with a value of the right type, or None."""
 
 
-@dataclass(frozen=True, slots=True)
-class Anything:
+class Anything(msgspec.Struct, frozen=True):
     """No limits but those of the type."""
 
     def problem(self, value: ConfigValue) -> str | None:
@@ -80,8 +80,7 @@ class Anything:
         return ""
 
 
-@dataclass(frozen=True, slots=True)
-class Between:
+class Between(msgspec.Struct, frozen=True):
     """A number within bounds, both inclusive; None is no bound."""
 
     low: float | None = None
@@ -101,8 +100,7 @@ class Between:
         return f"[{self.low},{high}]"
 
 
-@dataclass(frozen=True, slots=True)
-class PositiveOrUnlimited:
+class PositiveOrUnlimited(msgspec.Struct, frozen=True):
     """A number from 1 on, or -1 for no limit."""
 
     def problem(self, value: ConfigValue) -> str | None:
@@ -113,8 +111,7 @@ class PositiveOrUnlimited:
         return "-1 or [1,...]"
 
 
-@dataclass(frozen=True, slots=True)
-class OneOf:
+class OneOf(msgspec.Struct, frozen=True):
     """One of the given texts."""
 
     choices: tuple[str, ...]
@@ -126,8 +123,7 @@ class OneOf:
         return f"[{', '.join(self.choices)}]"
 
 
-@dataclass(frozen=True, slots=True)
-class SomeOf:
+class SomeOf(msgspec.Struct, frozen=True):
     """A list of some of the given texts, each once; not empty unless that is said to have a meaning."""
 
     choices: tuple[str, ...]
@@ -145,8 +141,7 @@ class SomeOf:
         return f"[{', '.join(self.choices)}]"
 
 
-@dataclass(frozen=True, slots=True)
-class NotEmpty:
+class NotEmpty(msgspec.Struct, frozen=True):
     """A text or list that is not empty."""
 
     def problem(self, value: ConfigValue) -> str | None:
@@ -156,8 +151,7 @@ class NotEmpty:
         return "non-empty"
 
 
-@dataclass(frozen=True, slots=True)
-class ThrottledReplicas:
+class ThrottledReplicas(msgspec.Struct, frozen=True):
     """`*`, or a list of partition:broker (KIP-73)."""
 
     def problem(self, value: ConfigValue) -> str | None:
@@ -178,8 +172,7 @@ class Synonym(NamedTuple):
     factor: int = 1
 
 
-@dataclass(frozen=True, slots=True)
-class ConfigKey:
+class ConfigKey(msgspec.Struct, frozen=True):
     """One key. For those of topics and groups `synonyms` are the broker keys behind it, the first that is set
     wins."""
 

@@ -7,10 +7,11 @@ look the same to them.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
 from uuid import UUID
+
+import msgspec
 
 from metadata.image import BrokerImage, ConfigResource, MetadataImage, PartitionImage, TopicImage
 from metadata.records import CLUSTER_DEFAULT, ConfigResourceType
@@ -39,8 +40,7 @@ class LocalReplica(NamedTuple):
     partition: int
 
 
-@dataclass(frozen=True, slots=True)
-class LocalChanges:
+class LocalChanges(msgspec.Struct, frozen=True):
     """What a delta asks of one broker, to be done in the order of the fields.
 
     A topic that was deleted and created anew under its name appears both in `delete` (the old id) and in

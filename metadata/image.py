@@ -8,11 +8,12 @@ everything that a batch of records left alone. So an old image may be kept and c
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from enum import Enum
 from types import MappingProxyType
 from typing import Final, NamedTuple
 from uuid import UUID
+
+import msgspec
 
 from kafkawire.primitives import TopicRef
 from metadata.records import (
@@ -45,8 +46,7 @@ class BrokerState(Enum):
     """Still serves, but leaves every ISR and takes no leadership (controlled shutdown)."""
 
 
-@dataclass(frozen=True, slots=True)
-class BrokerImage:
+class BrokerImage(msgspec.Struct, frozen=True):
     """A registered broker. `epoch` is the offset of its registration record."""
 
     broker_id: int
@@ -76,8 +76,7 @@ class BrokerImage:
         return next((each for each in self.endpoints if each.listener == listener), None)
 
 
-@dataclass(frozen=True, slots=True)
-class PartitionImage:
+class PartitionImage(msgspec.Struct, frozen=True):
     """A partition. `replicas[0]` is the preferred leader; `leader` is NO_LEADER (-1) when there is none.
 
     `elr` are the eligible leader replicas (KIP-966): out of sync, yet known to hold every committed record.
@@ -109,8 +108,7 @@ class PartitionImage:
         return self.replicas[0]
 
 
-@dataclass(frozen=True, slots=True)
-class TopicImage:
+class TopicImage(msgspec.Struct, frozen=True):
     """A topic; `partitions[i]` is partition i."""
 
     name: str
@@ -138,12 +136,11 @@ class PartitionEntry(NamedTuple):
     partition: PartitionImage
 
 
-@dataclass(frozen=True, slots=True)
-class TopicsImage:
+class TopicsImage(msgspec.Struct, frozen=True):
     """All topics, by name and by id."""
 
-    by_name: Mapping[str, TopicImage] = field(default_factory=dict)
-    by_id: Mapping[UUID, TopicImage] = field(default_factory=dict)
+    by_name: Mapping[str, TopicImage] = msgspec.field(default_factory=dict)
+    by_id: Mapping[UUID, TopicImage] = msgspec.field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.by_name)
@@ -180,11 +177,10 @@ class ConfigResource(NamedTuple):
     name: str
 
 
-@dataclass(frozen=True, slots=True)
-class ConfigsImage:
+class ConfigsImage(msgspec.Struct, frozen=True):
     """The dynamic configs: values that were set by request, as text."""
 
-    by_resource: Mapping[ConfigResource, Mapping[str, str]] = field(default_factory=dict)
+    by_resource: Mapping[ConfigResource, Mapping[str, str]] = msgspec.field(default_factory=dict)
 
     def of(self, resource: ConfigResource) -> Mapping[str, str]:
         return self.by_resource.get(resource, _NOTHING)
@@ -223,18 +219,17 @@ class ScramKey(NamedTuple):
     mechanism: ScramMechanism
 
 
-@dataclass(frozen=True, slots=True)
-class MetadataImage:
+class MetadataImage(msgspec.Struct, frozen=True):
     """Everything the metadata log says, up to and including the record at `offset` (-1: an empty log)."""
 
     offset: int = -1
-    brokers: Mapping[int, BrokerImage] = field(default_factory=dict)
-    topics: TopicsImage = field(default_factory=TopicsImage)
-    configs: ConfigsImage = field(default_factory=ConfigsImage)
-    features: Mapping[str, int] = field(default_factory=dict)
+    brokers: Mapping[int, BrokerImage] = msgspec.field(default_factory=dict)
+    topics: TopicsImage = msgspec.field(default_factory=TopicsImage)
+    configs: ConfigsImage = msgspec.field(default_factory=ConfigsImage)
+    features: Mapping[str, int] = msgspec.field(default_factory=dict)
     next_producer_id: int = 0
-    client_quotas: Mapping[QuotaEntity, Mapping[str, float]] = field(default_factory=dict)
-    scram_credentials: Mapping[ScramKey, UserScramCredentialRecord] = field(default_factory=dict)
+    client_quotas: Mapping[QuotaEntity, Mapping[str, float]] = msgspec.field(default_factory=dict)
+    scram_credentials: Mapping[ScramKey, UserScramCredentialRecord] = msgspec.field(default_factory=dict)
 
     @property
     def next_offset(self) -> int:

@@ -8,9 +8,10 @@ to land.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Protocol
+
+import msgspec
 
 
 class Outcome(Enum):
@@ -23,16 +24,14 @@ class Outcome(Enum):
     """Leadership was lost first: it may or may not be committed."""
 
 
-@dataclass(frozen=True, slots=True)
-class Leadership:
+class Leadership(msgspec.Struct, frozen=True):
     """Who leads the quorum as this node knows it. `leader_id` is None while nobody does."""
 
     term: int
     leader_id: int | None
 
 
-@dataclass(frozen=True, slots=True)
-class CommittedBatch:
+class CommittedBatch(msgspec.Struct, frozen=True):
     """Records that a majority holds: `records[i]` (encoded) has offset `first_offset + i`."""
 
     first_offset: int

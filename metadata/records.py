@@ -7,11 +7,12 @@ there), fields in snake_case. An optional field of a change record means "unchan
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from enum import IntEnum
 from types import MappingProxyType
 from typing import NamedTuple, TypeAlias
 from uuid import UUID
+
+import msgspec
 
 NO_LEADER = -1
 """The leader of a partition that nobody leads."""
@@ -61,8 +62,7 @@ class SupportedFeature(NamedTuple):
     max_version: int
 
 
-@dataclass(frozen=True, slots=True)
-class RegisterBrokerRecord:
+class RegisterBrokerRecord(msgspec.Struct, frozen=True):
     """A broker came (or came back). `broker_epoch` is the offset of this record when it was first written;
     a broker that registers the same incarnation again keeps its epoch and state."""
 
@@ -77,24 +77,21 @@ class RegisterBrokerRecord:
     in_controlled_shutdown: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class UnregisterBrokerRecord:
+class UnregisterBrokerRecord(msgspec.Struct, frozen=True):
     """A broker is gone for good."""
 
     broker_id: int
     broker_epoch: int
 
 
-@dataclass(frozen=True, slots=True)
-class TopicRecord:
+class TopicRecord(msgspec.Struct, frozen=True):
     """A topic exists. Its partitions follow in PartitionRecords."""
 
     name: str
     topic_id: UUID
 
 
-@dataclass(frozen=True, slots=True)
-class PartitionRecord:
+class PartitionRecord(msgspec.Struct, frozen=True):
     """A partition exists, in this state."""
 
     partition_id: int
@@ -111,8 +108,7 @@ class PartitionRecord:
     last_known_elr: tuple[int, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class ConfigRecord:
+class ConfigRecord(msgspec.Struct, frozen=True):
     """A config value is set or, with `value` None, removed."""
 
     resource_type: ConfigResourceType
@@ -121,8 +117,7 @@ class ConfigRecord:
     value: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class PartitionChangeRecord:
+class PartitionChangeRecord(msgspec.Struct, frozen=True):
     """A partition changed. Its partition epoch grows by one; a `leader` that is given, even the same one,
     bumps the leader epoch."""
 
@@ -138,23 +133,20 @@ class PartitionChangeRecord:
     last_known_elr: tuple[int, ...] | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class RemoveTopicRecord:
+class RemoveTopicRecord(msgspec.Struct, frozen=True):
     """A topic is gone, with its partitions and its configs."""
 
     topic_id: UUID
 
 
-@dataclass(frozen=True, slots=True)
-class FeatureLevelRecord:
+class FeatureLevelRecord(msgspec.Struct, frozen=True):
     """A feature is finalized at a level; level 0 removes it."""
 
     name: str
     feature_level: int
 
 
-@dataclass(frozen=True, slots=True)
-class ProducerIdsRecord:
+class ProducerIdsRecord(msgspec.Struct, frozen=True):
     """A block of producer ids went to a broker: all ids below `next_producer_id` are taken (KIP-730)."""
 
     broker_id: int
@@ -162,8 +154,7 @@ class ProducerIdsRecord:
     next_producer_id: int
 
 
-@dataclass(frozen=True, slots=True)
-class BrokerRegistrationChangeRecord:
+class BrokerRegistrationChangeRecord(msgspec.Struct, frozen=True):
     """A registered broker is fenced, unfenced or begins a controlled shutdown. None means unchanged."""
 
     broker_id: int
@@ -180,8 +171,7 @@ class QuotaEntityPart(NamedTuple):
     entity_name: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class ClientQuotaRecord:
+class ClientQuotaRecord(msgspec.Struct, frozen=True):
     """A quota is set or removed (KIP-546)."""
 
     entity: tuple[QuotaEntityPart, ...]
@@ -197,8 +187,7 @@ class ScramMechanism(IntEnum):
     SHA_512 = 2
 
 
-@dataclass(frozen=True, slots=True)
-class UserScramCredentialRecord:
+class UserScramCredentialRecord(msgspec.Struct, frozen=True):
     """A user has a credential (KIP-554). The password cannot be had from it."""
 
     name: str
@@ -209,16 +198,14 @@ class UserScramCredentialRecord:
     iterations: int
 
 
-@dataclass(frozen=True, slots=True)
-class RemoveUserScramCredentialRecord:
+class RemoveUserScramCredentialRecord(msgspec.Struct, frozen=True):
     """A user's credential is gone."""
 
     name: str
     mechanism: ScramMechanism
 
 
-@dataclass(frozen=True, slots=True)
-class NoOpRecord:
+class NoOpRecord(msgspec.Struct, frozen=True):
     """Takes an offset and changes nothing (KIP-835)."""
 
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Generic, TypeVar, assert_never
 from uuid import UUID
+
+from msgspec.structs import replace
 
 from metadata.image import (
     BrokerImage,

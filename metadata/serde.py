@@ -1,6 +1,6 @@
-"""Frozen dataclasses as CBOR: the records of the log, and the values that nodes send to each other.
+"""Frozen structs as CBOR: the records of the log, and the values that nodes send to each other.
 
-A dataclass becomes a map of field names, so that a newer node may add fields: unknown fields are ignored and
+A struct becomes a map of field names, so that a newer node may add fields: unknown fields are ignored and
 missing ones take their default. A field that has its default is left out, which makes the default part of the
 format: it must not change. NamedTuples and tuples become arrays,
 UUIDs 16 bytes, enums their value. Decoding is driven by the declared types alone: nothing in the bytes can
@@ -11,13 +11,14 @@ from __future__ import annotations
 
 import types
 from collections.abc import Callable, Mapping
-from dataclasses import MISSING, fields, is_dataclass
 from enum import Enum
 from functools import cache
 from typing import Any, Final, NamedTuple, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 from uuid import UUID
 
 import cbor2
+import msgspec
+from msgspec.structs import fields
 
 from kafkawire.errors import ErrorCode, KafkaError
 from metadata.records import RECORD_TYPES, Record
@@ -54,12 +55,12 @@ class _Codec(NamedTuple):
 
 
 def to_wire(value: Any) -> Any:
-    """The CBOR-able form of a frozen dataclass: a dict of the fields that do not have their default."""
+    """The CBOR-able form of a frozen struct: a dict of the fields that do not have their default."""
     return _codec_of(type(value)).dump(value)
 
 
 def from_wire(cls: type[T], value: Any) -> T:
-    """The `cls` (a dataclass) that `value`, decoded CBOR, stands for.
+    """The `cls` (a struct) that `value`, decoded CBOR, stands for.
 
     Raises MalformedError when a field is missing or has another type than declared.
     """
@@ -136,8 +137,8 @@ def _codec(tp: Any) -> _Codec:
         return _Codec(lambda value: value.value, _enum_loader(tp))
     if isinstance(tp, type) and issubclass(tp, tuple):
         return _named_tuple_codec(tp)
-    if is_dataclass(tp) and isinstance(tp, type):
-        return _dataclass_codec(tp)
+    if isinstance(tp, type) and issubclass(tp, msgspec.Struct):
+        return _struct_codec(tp)
     if origin is tuple:
         return _sequence_codec(_codec(args[0])) if args[1:] == (...,) else _array_codec(tp, args, tuple)
     if origin in (dict, Mapping):
@@ -228,7 +229,7 @@ def _mapping_codec(key: _Codec, item: _Codec) -> _Codec:
 
 
 class _Field(NamedTuple):
-    """One field of a dataclass. `default` is _REQUIRED when it has none."""
+    """One field of a struct. `default` is _REQUIRED when it has none."""
 
     name: str
     codec: _Codec
@@ -238,20 +239,20 @@ class _Field(NamedTuple):
 _REQUIRED: Final = object()
 
 
-def _fields(cls: type) -> list[_Field]:
+def _fields(cls: type[msgspec.Struct]) -> list[_Field]:
     hints = get_type_hints(cls)
     found = []
-    for field in fields(cast(Any, cls)):
+    for field in fields(cls):
         default = field.default
-        if field.default_factory is not MISSING:
+        if field.default_factory is not msgspec.NODEFAULT:
             default = field.default_factory()
-        elif default is MISSING:
+        elif default is msgspec.NODEFAULT:
             default = None if _accepts_none(hints[field.name]) else _REQUIRED
         found.append(_Field(field.name, _codec(hints[field.name]), default))
     return found
 
 
-def _dataclass_codec(cls: type) -> _Codec:
+def _struct_codec(cls: type[msgspec.Struct]) -> _Codec:
     layout = _fields(cls)
 
     def dump(value: Any) -> dict[str, Any]:

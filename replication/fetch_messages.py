@@ -7,8 +7,9 @@ go from one segment file to the other without being looked into.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeVar
+
+import msgspec
 
 from kafkawire.errors import ErrorCode, KafkaError
 
@@ -85,8 +86,7 @@ def _checked_answer(answer: Fetched) -> Fetched:
     return answer
 
 
-@dataclass(frozen=True, slots=True)
-class ReplicaFetch:
+class ReplicaFetch(msgspec.Struct, frozen=True):
     """A follower's request (KIP-227's incremental form): `changed` and `dropped` amend what the session
     knows."""
 
@@ -133,8 +133,7 @@ class ReplicaFetch:
             raise KafkaError(ErrorCode.INVALID_REQUEST, f"malformed replica fetch: {error}") from error
 
 
-@dataclass(frozen=True, slots=True)
-class ReplicaFetchReply:
+class ReplicaFetchReply(msgspec.Struct, frozen=True):
     """The leader's answer; `error` concerns the whole session."""
 
     error: int

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import msgspec
 
 
-@dataclass(frozen=True, slots=True)
-class Follower:
+class Follower(msgspec.Struct, frozen=True):
     """Copies from `leader_id`, which leads at `epoch`."""
 
     leader_id: int
     epoch: int
 
 
-@dataclass(frozen=True, slots=True)
-class Offline:
+class Offline(msgspec.Struct, frozen=True):
     """Nobody leads at `epoch`; the replica waits for an election."""
 
     epoch: int

@@ -7,11 +7,10 @@ controller may already have committed a change whose answer has not arrived, and
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import msgspec
 
 
-@dataclass(frozen=True, slots=True)
-class CommittedIsr:
+class CommittedIsr(msgspec.Struct, frozen=True):
     """The ISR that the controller has committed at `partition_epoch`; nothing is in flight."""
 
     members: frozenset[int]
@@ -26,8 +25,7 @@ class CommittedIsr:
         return self.members
 
 
-@dataclass(frozen=True, slots=True)
-class PendingExpand:
+class PendingExpand(msgspec.Struct, frozen=True):
     """`adding` has caught up under `broker_epoch` and the controller has been asked to add it.
 
     The epoch is that of the process which caught up. One that comes after it may have lost records, and must
@@ -47,8 +45,7 @@ class PendingExpand:
         return self.maximal
 
 
-@dataclass(frozen=True, slots=True)
-class PendingShrink:
+class PendingShrink(msgspec.Struct, frozen=True):
     """`removing` have fallen behind; until the controller has agreed they still hold the high watermark
     back."""
 
@@ -67,8 +64,7 @@ class PendingShrink:
 IsrState = CommittedIsr | PendingExpand | PendingShrink
 
 
-@dataclass(frozen=True, slots=True)
-class IsrChange:
+class IsrChange(msgspec.Struct, frozen=True):
     """What a leader asks of the controller: AlterPartition for one partition.
 
     `members` are (broker id, broker epoch); an epoch of -1 leaves a member that stays unchecked. The

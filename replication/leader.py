@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+
+import msgspec
 
 from replication.isr import CommittedIsr, IsrState, PendingExpand, PendingShrink
 
@@ -12,8 +13,7 @@ BrokerEpochs = Callable[[int], int | None]
 (KIP-841)."""
 
 
-@dataclass(slots=True)
-class FollowerProgress:
+class FollowerProgress(msgspec.Struct):
     """What a leader knows of one follower in the leader's own epoch.
 
     `end_offset` is the offset that it fetched last, which acknowledges everything below; -1 until the first

@@ -7,7 +7,8 @@ those: a broker with thousands of idle partitions does nothing for them.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+
+import msgspec
 
 from kafkawire.errors import ErrorCode, KafkaError
 from logstore.log import LogSlice
@@ -18,8 +19,7 @@ from replication.partition import Partition
 Lookup = Callable[[Key], Partition | None]
 
 
-@dataclass(slots=True)
-class _Fetching:
+class _Fetching(msgspec.Struct):
     """What the follower last told of a partition, and what it last heard of it."""
 
     partition: Partition

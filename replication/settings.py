@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import msgspec
 
 
-@dataclass(frozen=True, slots=True)
-class ReplicationSettings:
+class ReplicationSettings(msgspec.Struct, frozen=True):
     """The topic's and the broker's settings that replication obeys. Times in seconds."""
 
     min_insync_replicas: int = 1

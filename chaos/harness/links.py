@@ -6,10 +6,11 @@ import asyncio
 import json
 import sys
 from collections.abc import Iterable
-from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Self
+
+from msgspec.structs import replace
 
 from chaos.harness.callers import CLIENT
 from chaos.harness.proxy import HOST

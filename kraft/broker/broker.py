@@ -6,9 +6,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from functools import partial
 from uuid import UUID
+
+import msgspec
 
 from kraft.broker.client_sessions import ClientSessions
 from kraft.broker.configuration import BrokerConfiguration
@@ -60,8 +61,7 @@ def _bulk_from() -> int | None:
     return 256 * 1024 if isinstance(asyncio.get_running_loop(), asyncio.BaseEventLoop) else None
 
 
-@dataclass(frozen=True, slots=True)
-class BrokerIdentity:
+class BrokerIdentity(msgspec.Struct, frozen=True):
     """Who this broker is."""
 
     node_id: int
@@ -70,8 +70,7 @@ class BrokerIdentity:
     rack: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class BrokerAddresses:
+class BrokerAddresses(msgspec.Struct, frozen=True):
     """Where a broker is reached, once its ports are bound."""
 
     endpoints: tuple[Endpoint, ...]

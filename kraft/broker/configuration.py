@@ -4,7 +4,9 @@ metadata above."""
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+
+import msgspec
+from msgspec.structs import fields
 
 from logstore.config import LogConfig
 from metadata.config_keys import (
@@ -26,8 +28,7 @@ _FEW = 64
 """So many topics that are gone are not worth an effort."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Resolved:
+class _Resolved(msgspec.Struct, frozen=True):
     """A topic's settings, and the mappings that they were resolved from."""
 
     sources: tuple[Mapping[str, str], ...]

@@ -6,8 +6,9 @@ import asyncio
 import socket
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Protocol, cast
+
+import msgspec
 
 from kafkawire.errors import KafkaError
 from kafkawire.frames import FrameError, FrameReader
@@ -23,8 +24,7 @@ QUIET_AFTER = 2
 _EVENTS = Events("listener")
 
 
-@dataclass(frozen=True, slots=True)
-class ConnectionLimits:
+class ConnectionLimits(msgspec.Struct, frozen=True):
     """Bounds of one connection. Sizes in bytes, times in seconds."""
 
     max_frame: int = 104_857_600

@@ -4,7 +4,8 @@ whom."""
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+
+import msgspec
 
 from kraft.broker.configuration import BrokerConfiguration
 from kraft.broker.controller_channel import ControllerChannel
@@ -19,8 +20,7 @@ from kraft.coordinator.group.service import GroupCoordinator
 from replication.replicas import Replicas
 
 
-@dataclass(frozen=True, slots=True)
-class BrokerContext:
+class BrokerContext(msgspec.Struct, frozen=True):
     """One broker, as its handlers see it."""
 
     node_id: int

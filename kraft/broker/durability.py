@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+
+import msgspec
 
 from kraft.broker.log_directories import LogDirectories
 from kraft.broker.stalls import StallDetector
@@ -22,8 +23,7 @@ from replication.partition import Partition
 from replication.replicas import Replicas
 
 
-@dataclass(frozen=True, slots=True)
-class DurabilitySettings:
+class DurabilitySettings(msgspec.Struct, frozen=True):
     """Seconds between two checkpoints of high watermarks, of recovery points, and two looks at retention."""
 
     high_watermarks: float

@@ -5,8 +5,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any
+
+import msgspec
 
 from kafkawire.errors import ErrorCode, KafkaError
 from kraft.broker.controller_channel import ControllerChannel
@@ -28,8 +29,7 @@ NUDGE = "replica.nudge"
 """A follower has something new to ask: its waiting fetch is to be answered at once, if only with nothing."""
 
 
-@dataclass(frozen=True, slots=True)
-class FetchSettings:
+class FetchSettings(msgspec.Struct, frozen=True):
     """Times in seconds, sizes in bytes. `wait` is replica.fetch.wait.max.ms.
 
     When an answer had `bulk_from` bytes, the follower is catching up: the next fetch is a request of its own,

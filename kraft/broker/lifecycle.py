@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+
+import msgspec
+from msgspec.structs import replace
 
 from kafkawire.errors import ErrorCode, KafkaError
 from kraft.broker.controller_channel import ControllerChannel
@@ -24,8 +26,7 @@ from metadata.controller.commands import (
 _RETRY_PAUSE = 0.05
 
 
-@dataclass(frozen=True, slots=True)
-class HeartbeatSettings:
+class HeartbeatSettings(msgspec.Struct, frozen=True):
     """Seconds: broker.heartbeat.interval.ms, and how long one heartbeat may take."""
 
     interval: float

@@ -10,7 +10,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, Generator, Iterable
-from dataclasses import dataclass
+
+import msgspec
 
 from kafkawire.errors import KafkaError
 from kraft.broker.configuration import BrokerConfiguration
@@ -30,8 +31,7 @@ REST = 0.004
 _LOOKS_AT_ONCE = 64
 
 
-@dataclass(frozen=True, slots=True)
-class CleanerSettings:
+class CleanerSettings(msgspec.Struct, frozen=True):
     """The node's `log.cleaner.*`: seconds between looks when nothing is due, bytes for keys and for one read,
     bytes read and written per second."""
 

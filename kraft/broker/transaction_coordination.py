@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+
+import msgspec
 
 from kraft.broker.configuration import BrokerConfiguration
 from kraft.broker.group_coordination import led_partitions
@@ -23,8 +24,7 @@ from kraft.transport.handlers import Handlers
 from replication.replicas import Replicas
 
 
-@dataclass(frozen=True, slots=True)
-class TransactionWorld:
+class TransactionWorld(msgspec.Struct, frozen=True):
     """What transactions need of their broker."""
 
     node_id: int

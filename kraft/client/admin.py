@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
+
+import msgspec
 
 from kafkawire import messages
 from kafkawire.apis import ApiKey
@@ -18,8 +19,7 @@ ANSWER_GRACE = 1.0
 """Seconds that a broker's word may take on its way that the time it was given is over."""
 
 
-@dataclass(frozen=True, slots=True)
-class Voter:
+class Voter(msgspec.Struct, frozen=True):
     """A controller as the active one sees it. `lag_ms` is how long ago it had everything; -1 is unknown."""
 
     node_id: int
@@ -27,8 +27,7 @@ class Voter:
     last_caught_up_ms: int
 
 
-@dataclass(frozen=True, slots=True)
-class Quorum:
+class Quorum(msgspec.Struct, frozen=True):
     """The controllers' quorum: who leads it, in which term, and how far its log is committed."""
 
     leader_id: int
@@ -38,8 +37,7 @@ class Quorum:
     observers: tuple[Voter, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class ClusterState:
+class ClusterState(msgspec.Struct, frozen=True):
     """A whole cluster at one moment. `quorum` is None while it has no active controller."""
 
     cluster_id: str | None

@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, NamedTuple, Self
+
+import msgspec
 
 from kafkawire.apis import ApiKey
 from kafkawire.errors import ErrorCode, KafkaError
@@ -41,8 +42,7 @@ class Leader(NamedTuple):
     epoch: int
 
 
-@dataclass(frozen=True, slots=True)
-class Partition:
+class Partition(msgspec.Struct, frozen=True):
     """One partition as the metadata describes it; `leader` is -1 while it has none."""
 
     index: int
@@ -53,8 +53,7 @@ class Partition:
     offline: tuple[int, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Topic:
+class Topic(msgspec.Struct, frozen=True):
     """A topic and its partitions by index. `topic_id` tells it from another one that has its name later."""
 
     name: str
@@ -63,8 +62,7 @@ class Topic:
     topic_id: bytes = bytes(16)
 
 
-@dataclass(frozen=True, slots=True)
-class ClusterOptions:
+class ClusterOptions(msgspec.Struct, frozen=True):
     """How patient a client is. Times are seconds. `stall_check` is how long a coordinator's reply may be due
     before it is looked whether there is another one."""
 

@@ -11,10 +11,11 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
-from dataclasses import dataclass, field
 from enum import Enum, auto
 from functools import partial
 from typing import Any
+
+import msgspec
 
 from kafkawire.apis import ApiKey
 from kafkawire.errors import ErrorCode, KafkaError
@@ -32,8 +33,7 @@ MAX_CHUNKS = 2
 """Replies that wait for `take`, for each partition; with so many no more is fetched."""
 
 
-@dataclass(frozen=True, slots=True)
-class FetchOptions:
+class FetchOptions(msgspec.Struct, frozen=True):
     """Sizes are bytes, times seconds. `stall` is how much longer than `max_wait` a reply may take.
 
     `reset` is EARLIEST or LATEST, where to go on when an offset is not there; with None that is an error.
@@ -47,8 +47,7 @@ class FetchOptions:
     reset: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Fetched:
+class Fetched(msgspec.Struct, frozen=True):
     """Consecutive records of one partition, control records left out."""
 
     partition: TopicPartition
@@ -64,20 +63,18 @@ class _Stage(Enum):
     """Its leader is asked where to go on."""
 
 
-@dataclass(slots=True)
-class _Chunk:
+class _Chunk(msgspec.Struct):
     decoded: Decoded
     high_watermark: int
     taken: int = 0
 
 
-@dataclass(slots=True)
-class _Tracked:
+class _Tracked(msgspec.Struct):
     """One assigned partition. `position` is what `take` hands out next, `ahead` what is fetched next."""
 
     position: Found
     ahead: Found
-    chunks: deque[_Chunk] = field(default_factory=deque)
+    chunks: deque[_Chunk] = msgspec.field(default_factory=deque)
     stage: _Stage = _Stage.READABLE
     checked_epoch: int = NO_EPOCH
     failed: Leader | None = None

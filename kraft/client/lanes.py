@@ -11,8 +11,9 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from typing import Any
+
+import msgspec
 
 from kafkawire.apis import ApiKey
 from kafkawire.compression import Compression
@@ -28,8 +29,7 @@ from kraft.client.errors import OutcomeUnknownError
 MAX_IN_FLIGHT = 5
 
 
-@dataclass(frozen=True, slots=True)
-class Acknowledged:
+class Acknowledged(msgspec.Struct, frozen=True):
     """One batch is stored: its records have the offsets `base_offset` … `base_offset + count - 1`.
 
     `base_offset` is -1 if a leader remembered the batch and no longer its place.
@@ -41,8 +41,7 @@ class Acknowledged:
     count: int
 
 
-@dataclass(frozen=True, slots=True)
-class ProducerOptions:
+class ProducerOptions(msgspec.Struct, frozen=True):
     """Sizes are bytes, times seconds.
 
     `stall_check` is how long a reply may be due before the producer looks whether the partition has a new
@@ -57,8 +56,7 @@ class ProducerOptions:
     stall_check: float = 1.0
 
 
-@dataclass(frozen=True, slots=True)
-class LaneContext:
+class LaneContext(msgspec.Struct, frozen=True):
     """What all lanes of a producer share.
 
     `identity` gives the id and epoch to write under; where it has changed, sequences begin anew.

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, NamedTuple
+
+import msgspec
 
 from kafkawire import messages
 from kafkawire.apis import ApiKey
@@ -37,8 +38,7 @@ _JOIN_GRACE = 5.0
 """Seconds that a reply to JoinGroup may take beyond what the members have (as in Kafka's client)."""
 
 
-@dataclass(frozen=True, slots=True)
-class GroupOptions:
+class GroupOptions(msgspec.Struct, frozen=True):
     """A group's name and how its members behave; names and defaults are Kafka's. Times are seconds.
 
     `rebalance_timeout` is how long a member may take between two polls, and a rebalance may wait for it
@@ -57,22 +57,19 @@ class GroupOptions:
     reset: int = LATEST
 
 
-@dataclass(frozen=True, slots=True)
-class Outside:
+class Outside(msgspec.Struct, frozen=True):
     """Not a member, or not any more: what was owned is others'. `member_id` is empty until one is given."""
 
     member_id: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Joining:
+class Joining(msgspec.Struct, frozen=True):
     """On its way into the group, under the id that it has so far."""
 
     member_id: str
 
 
-@dataclass(frozen=True, slots=True)
-class Member:
+class Member(msgspec.Struct, frozen=True):
     """Takes part in a generation. `led` is how many partitions the group's topics had, if it leads."""
 
     member_id: str
@@ -80,15 +77,13 @@ class Member:
     led: Mapping[str, int] | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Summoned:
+class Summoned(msgspec.Struct, frozen=True):
     """Owns its partitions still, but the group rebalances: it has to join again."""
 
     member: Member
 
 
-@dataclass(frozen=True, slots=True)
-class Fenced:
+class Fenced(msgspec.Struct, frozen=True):
     """There is no way back: another client has its instance id, for one."""
 
     error: KafkaError

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from kafkawire.errors import KafkaError
 from kraft.client.batches import BATCH_OVERHEAD, Delivery, PendingBatch, Producer, record_size

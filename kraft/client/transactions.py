@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
+
+import msgspec
 
 from kafkawire.apis import APIS, ApiKey
 from kafkawire.errors import ErrorCode, KafkaError
@@ -42,8 +43,7 @@ _FATAL = _FATAL_PRODUCE | {ErrorCode.INVALID_PRODUCER_EPOCH, ErrorCode.INVALID_T
 """After these replies of a coordinator."""
 
 
-@dataclass(frozen=True, slots=True)
-class TransactionOptions:
+class TransactionOptions(msgspec.Struct, frozen=True):
     """Times are seconds. `timeout` is how long a transaction may be open before the coordinator aborts it,
     `step_timeout` how long each request to a coordinator is tried. `version` is the newest
     `transaction.version` to go by, if the cluster has it."""
@@ -53,30 +53,25 @@ class TransactionOptions:
     version: int = 2
 
 
-@dataclass(frozen=True, slots=True)
-class Uninitialized:
+class Uninitialized(msgspec.Struct, frozen=True):
     """It has to be, or once more: how the last transaction ended is not known."""
 
 
-@dataclass(frozen=True, slots=True)
-class Ready:
+class Ready(msgspec.Struct, frozen=True):
     """No transaction is open."""
 
 
-@dataclass(frozen=True, slots=True)
-class Open:
+class Open(msgspec.Struct, frozen=True):
     """A transaction is."""
 
 
-@dataclass(frozen=True, slots=True)
-class Broken:
+class Broken(msgspec.Struct, frozen=True):
     """A transaction is open that can only be aborted."""
 
     error: KafkaError
 
 
-@dataclass(frozen=True, slots=True)
-class Dead:
+class Dead(msgspec.Struct, frozen=True):
     """Only closing is left."""
 
     error: KafkaError

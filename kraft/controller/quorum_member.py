@@ -8,7 +8,8 @@ import contextlib
 import math
 import random
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+
+import msgspec
 
 from kraft.clock import Clock
 from kraft.controller.endpoints import ControllerEndpoints
@@ -29,8 +30,7 @@ MakePeer = Callable[[int, tuple[str, int], Callable[[], None], Callable[[], None
 """(node id, address, called when the link is up, called when it is down) -> a link, not started."""
 
 
-@dataclass(frozen=True, slots=True)
-class QuorumPlace:
+class QuorumPlace(msgspec.Struct, frozen=True):
     """Where this voter stands. `voters` are the addresses of all, this one's among them; `disk` writes to
     `directory`, and is closed with the voter."""
 

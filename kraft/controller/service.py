@@ -14,8 +14,9 @@ import math
 import random
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from typing import assert_never
+
+import msgspec
 
 from kafkawire.errors import ErrorCode, KafkaError
 from kraft.clock import Clock
@@ -37,19 +38,17 @@ SHORTEST_WAIT = 0.005
 MAX_RECORDS_PER_PROPOSAL = 2000
 
 
-@dataclass(slots=True)
-class _Active:
+class _Active(msgspec.Struct):
     """This node leads the quorum in `term`. `speculative` is the image that the next decision sees."""
 
     term: int
     controller: Controller
     speculative: MetadataImage
-    deciding: list[tuple[Decision[Reply], asyncio.Future[Reply]]] = field(default_factory=list)
+    deciding: list[tuple[Decision[Reply], asyncio.Future[Reply]]] = msgspec.field(default_factory=list)
     in_flight: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class _Standby:
+class _Standby(msgspec.Struct, frozen=True):
     """Somebody else leads, or nobody."""
 
 

@@ -9,8 +9,9 @@ Everything here is a plain value, so that cores need no event loop. The shape is
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Any, Final, Generic, Protocol, TypeVar
+
+import msgspec
 
 from kafkawire.records import ControlType
 
@@ -25,8 +26,7 @@ FOREVER: Final = float("inf")
 """A `next_deadline` of a shard that waits for nothing."""
 
 
-@dataclass(frozen=True, slots=True)
-class LogRecord:
+class LogRecord(msgspec.Struct, frozen=True):
     """One record of the coordinator's partition, both as a core writes it and as it is replayed.
 
     A core sets `key` and `value` (None is a tombstone); `timestamp_ms` (wall clock) is the time of the
@@ -48,8 +48,7 @@ def size_of(records: Iterable[LogRecord]) -> int:
     return sum(len(each.key) + len(each.value or b"") + RECORD_OVERHEAD for each in records)
 
 
-@dataclass(frozen=True, slots=True)
-class TransactionMarker:
+class TransactionMarker(msgspec.Struct, frozen=True):
     """The end of a producer's transaction in this partition (KIP-98); see `ControlType`."""
 
     kind: ControlType
@@ -59,8 +58,7 @@ class TransactionMarker:
     """The leader epoch of the transaction coordinator's partition: an older one is refused."""
 
 
-@dataclass(frozen=True, slots=True)
-class Producer:
+class Producer(msgspec.Struct, frozen=True):
     """In whose transaction records are written."""
 
     producer_id: int
@@ -73,16 +71,14 @@ class Ticket:
     __slots__ = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(msgspec.Struct, frozen=True):
     """The reply to the command that got `ticket`. If it is a KafkaError, whoever waits sees it raised."""
 
     ticket: Ticket
     reply: Any
 
 
-@dataclass(frozen=True, slots=True)
-class Decision(Generic[R_co]):
+class Decision(msgspec.Struct, Generic[R_co], frozen=True):
     """What a command comes to.
 
     `reply` leaves when `records` and all before them are committed, or later if it is a Ticket: then some

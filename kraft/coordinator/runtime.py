@@ -23,8 +23,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 from typing import Any, Final, Generic, Protocol, TypeVar
+
+import msgspec
 
 from kafkawire.errors import ErrorCode, KafkaError
 from kafkawire.records import headers, parse_control_record, records
@@ -77,8 +78,7 @@ REST: Final = 0.5
 """Seconds that a shard's timers rest while its partition takes no records."""
 
 
-@dataclass(frozen=True, slots=True)
-class RuntimeWorld:
+class RuntimeWorld(msgspec.Struct, frozen=True):
     """What the runtime needs of the world.
 
     `led` returns the topic's partitions that this broker leads now. `on_failure` is told of failures that
@@ -119,8 +119,7 @@ class Nobody:
         """Nothing to do."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Loading:
+class _Loading(msgspec.Struct, frozen=True):
     """The log is being replayed; `failed` if that came to nothing."""
 
     partition: Partition

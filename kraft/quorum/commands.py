@@ -8,9 +8,10 @@ Bytes, big endian: kind (uint8, pysyncobj's command type), then for a batch term
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from enum import IntEnum
 from struct import Struct
+
+import msgspec
 
 _BATCH = Struct(">BqqI")
 _SIZE = Struct(">I")
@@ -26,8 +27,7 @@ class CommandKind(IntEnum):
 NO_OP = bytes([CommandKind.NO_OP])
 
 
-@dataclass(frozen=True, slots=True)
-class ProposedBatch:
+class ProposedBatch(msgspec.Struct, frozen=True):
     """Records, the term of the leader that proposed them, and the offset they must land at."""
 
     term: int

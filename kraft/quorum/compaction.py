@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 from typing import NamedTuple
+
+import msgspec
 
 from kraft.quorum import guard
 from kraft.quorum.config import QuorumConfig
@@ -32,8 +33,7 @@ class Job(NamedTuple):
     finished: Callable[[], None]
 
 
-@dataclass(frozen=True, slots=True)
-class _Received:
+class _Received(msgspec.Struct, frozen=True):
     """A whole snapshot that waits to be stored, who sent it, and in which term."""
 
     snapshot: Snapshot

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+import msgspec
+from msgspec.structs import replace
 
 MIB = 1024 * 1024
 
@@ -12,8 +13,7 @@ tuned to.
 """
 
 
-@dataclass(frozen=True, slots=True)
-class QuorumConfig:
+class QuorumConfig(msgspec.Struct, frozen=True):
     """Times are seconds, sizes are bytes. Raises ValueError for settings that cannot work together.
 
     A quorum is safe whatever the times are; they decide how fast a dead leader is replaced and how much a

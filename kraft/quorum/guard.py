@@ -7,8 +7,9 @@ Ousterhout, 2014).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Protocol
+
+import msgspec
 
 from kraft.quorum.links import Message
 from kraft.quorum.messages import Entry
@@ -26,16 +27,14 @@ class LogView(Protocol):
     def term_at(self, index: int) -> int: ...
 
 
-@dataclass(frozen=True, slots=True)
-class Admitted:
+class Admitted(msgspec.Struct, frozen=True):
     """Hand `message` on; if `reply_next` is not None it is the next index that the reply asks for."""
 
     message: Message
     reply_next: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Refused:
+class Refused(msgspec.Struct, frozen=True):
     """The message contradicts what is committed: no leader of this cluster sent it."""
 
     reason: str

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass
 from typing import Any
 
+import msgspec
 from pysyncobj.transport import Transport
 
 from kraft.quorum import guard
@@ -14,8 +14,7 @@ from kraft.quorum.links import Message, QuorumLinks
 from kraft.quorum.snapshots import OutgoingSnapshots
 
 
-@dataclass(frozen=True, slots=True)
-class _Held:
+class _Held(msgspec.Struct, frozen=True):
     """A message that relies on the journal's first `required` changes, and on `term` being current."""
 
     required: int

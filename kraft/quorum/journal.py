@@ -10,45 +10,40 @@ covering entries whose replacement was lost in a power cut.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import overload
 
+import msgspec
 from pysyncobj.journal import Journal as PysyncobjJournal
 
 from kraft.quorum.messages import Entry
 from kraft.quorum.snapshots import Snapshot
 
 
-@dataclass(frozen=True, slots=True)
-class Append:
+class Append(msgspec.Struct, frozen=True):
     """Entries to add at the end; their indexes follow each other."""
 
     entries: list[Entry]
 
 
-@dataclass(frozen=True, slots=True)
-class Truncate:
+class Truncate(msgspec.Struct, frozen=True):
     """Entries from `index` on are gone. Must be durable before anything is written in their place."""
 
     index: int
 
 
-@dataclass(frozen=True, slots=True)
-class Reset:
+class Reset(msgspec.Struct, frozen=True):
     """All entries are gone, and these two stand in their place: the last two that a snapshot holds."""
 
     entries: list[Entry]
 
 
-@dataclass(frozen=True, slots=True)
-class Discard:
+class Discard(msgspec.Struct, frozen=True):
     """Entries below `index` are not needed any more."""
 
     index: int
 
 
-@dataclass(frozen=True, slots=True)
-class Vote:
+class Vote(msgspec.Struct, frozen=True):
     """The term, and who got this node's vote in it."""
 
     term: int

@@ -6,7 +6,7 @@ returns.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import msgspec
 
 
 class PreVote:
@@ -45,8 +45,7 @@ class PreVote:
         return True
 
 
-@dataclass(frozen=True, slots=True)
-class Standing:
+class Standing(msgspec.Struct, frozen=True):
     """What a node knows of itself when it is asked for a pre-vote."""
 
     node_id: int

@@ -8,10 +8,10 @@ follower is the file.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from struct import Struct
 from typing import NamedTuple, Protocol
 
+import msgspec
 from crc32c import crc32c
 
 from kraft.quorum.config import QuorumConfig
@@ -41,8 +41,7 @@ class SnapshotId(NamedTuple):
         return f"{self.last_index:020d}-{self.last_term:010d}{_SUFFIX}"
 
 
-@dataclass(frozen=True, slots=True)
-class Snapshot:
+class Snapshot(msgspec.Struct, frozen=True):
     """The state after `entries[1]`, the last of the two; records before `next_offset` are in `state`."""
 
     entries: tuple[Entry, Entry]

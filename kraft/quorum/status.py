@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Container
-from dataclasses import dataclass
+
+import msgspec
 
 
 def in_sight(leader: int | None, own: int, connected: Container[int]) -> int | None:
@@ -12,8 +13,7 @@ def in_sight(leader: int | None, own: int, connected: Container[int]) -> int | N
     return leader if leader is not None and (leader == own or leader in connected) else None
 
 
-@dataclass(frozen=True, slots=True)
-class VoterStatus:
+class VoterStatus(msgspec.Struct, frozen=True):
     """One voter as the leader sees it; a node that does not lead knows only itself.
 
     `log_end_offset` counts Raft entries, like `QuorumStatus.high_watermark`. The times are the driver's
@@ -27,8 +27,7 @@ class VoterStatus:
     last_caught_up: float | None
 
 
-@dataclass(frozen=True, slots=True)
-class QuorumStatus:
+class QuorumStatus(msgspec.Struct, frozen=True):
     """`next_offset` counts metadata records that are committed here, apart from Raft's indexes."""
 
     node_id: int
@@ -40,8 +39,7 @@ class QuorumStatus:
     voters: tuple[VoterStatus, ...]
 
 
-@dataclass(slots=True)
-class Counters:
+class Counters(msgspec.Struct):
     """What went wrong, or was refused, since the start."""
 
     malformed_messages: int = 0

@@ -7,10 +7,10 @@ import contextlib
 import random
 import ssl
 from collections.abc import AsyncGenerator, Callable
-from dataclasses import dataclass, field
 from typing import Any, Self
 
 import aiohttp
+import msgspec
 from yarl import URL
 
 from kraft.events import Events
@@ -23,8 +23,7 @@ from kraft.transport.limits import DEFAULT_LIMITS, Limits
 from kraft.transport.messages import Response
 
 
-@dataclass(frozen=True, slots=True)
-class PeerOptions:
+class PeerOptions(msgspec.Struct, frozen=True):
     """What is rarely anything but the default. Times are seconds."""
 
     role: str = "node"
@@ -35,7 +34,7 @@ class PeerOptions:
     backoff_max: float = 0.5
     """The wait before the next attempt doubles from one to the other; half of it is drawn from `rng`."""
 
-    rng: random.Random = field(default_factory=random.Random)
+    rng: random.Random = msgspec.field(default_factory=random.Random)
     ssl_context: ssl.SSLContext | None = None
     """When given, the peer is dialled with TLS."""
 
@@ -46,15 +45,13 @@ class PeerOptions:
 _USUAL = PeerOptions()
 
 
-@dataclass(frozen=True, slots=True)
-class Up:
+class Up(msgspec.Struct, frozen=True):
     """There is a link."""
 
     connection: Connection
 
 
-@dataclass(frozen=True, slots=True)
-class Down:
+class Down(msgspec.Struct, frozen=True):
     """There is none, for this reason."""
 
     reason: PeerError

@@ -10,8 +10,9 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass, field
 from typing import Any
+
+import msgspec
 
 from kafkawire.errors import ErrorCode, KafkaError
 from kraft.transport import messages
@@ -28,16 +29,15 @@ Outcome = Reply | KafkaError
 METHOD_NAME = re.compile(r"[A-Za-z0-9_.-]{1,100}")
 
 
-@dataclass(frozen=True, slots=True)
-class Handlers:
+class Handlers(msgspec.Struct, frozen=True):
     """Handlers by method, whom to tell of failures that are ours, and who hears of links that open."""
 
     limits: Limits
     on_fatal: Callable[[BaseException], None]
-    calls: dict[str, CallHandler] = field(default_factory=dict)
-    streams: dict[str, StreamHandler] = field(default_factory=dict)
-    notifications: dict[str, NotifyHandler] = field(default_factory=dict)
-    link_opened: list[Callable[[Link], None]] = field(default_factory=list)
+    calls: dict[str, CallHandler] = msgspec.field(default_factory=dict)
+    streams: dict[str, StreamHandler] = msgspec.field(default_factory=dict)
+    notifications: dict[str, NotifyHandler] = msgspec.field(default_factory=dict)
+    link_opened: list[Callable[[Link], None]] = msgspec.field(default_factory=list)
 
     def check_name(self, method: str) -> None:
         """ValueError for a name that is taken or does not fit into a URL."""

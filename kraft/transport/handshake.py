@@ -37,10 +37,10 @@ import re
 import secrets
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Any, Final
 
 import cbor2
+import msgspec
 
 from kraft.transport.errors import AuthenticationError, ProtocolError
 from kraft.transport.limits import Limits
@@ -61,8 +61,7 @@ AUTHORIZATION: Final = re.compile(SCHEME + r"([0-9a-f]{32})\.([0-9]{1,18})\.([0-
 PROOF_HEADER: Final = "X-Kraft-Proof"
 
 
-@dataclass(frozen=True, slots=True)
-class Identity:
+class Identity(msgspec.Struct, frozen=True):
     """Who a node says it is."""
 
     node_id: int
@@ -106,8 +105,7 @@ class ReplayWindow:
         return True
 
 
-@dataclass(frozen=True, slots=True)
-class Transcript:
+class Transcript(msgspec.Struct, frozen=True):
     """What step 1 said, as one side knows it."""
 
     client: Identity
@@ -148,14 +146,13 @@ def reply_proof(key: bytes, counter: int, header: Buffer) -> bytes:
     return mac(key, "reply", counter.to_bytes(8, "big"), header)
 
 
-@dataclass(slots=True)
-class Session:
+class Session(msgspec.Struct):
     """The server's side of one client's session."""
 
     id: bytes
     key: bytes
     client: Identity
-    window: ReplayWindow = field(default_factory=ReplayWindow)
+    window: ReplayWindow = msgspec.field(default_factory=ReplayWindow)
 
     def verify(self, path: str, counter: int, proof: bytes, body: Buffer) -> None:
         """AuthenticationError unless the client signed this request and it is the first of its counter."""

@@ -7,8 +7,9 @@ what was decided.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import NamedTuple
+
+import msgspec
 
 from kafkawire.errors import ErrorCode
 from metadata.records import QuotaEntityPart
@@ -28,16 +29,14 @@ class QuotaAlteration(NamedTuple):
     ops: tuple[QuotaOp, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class AlterClientQuotas:
+class AlterClientQuotas(msgspec.Struct, frozen=True):
     """Change quotas, each entity on its own."""
 
     entries: tuple[QuotaAlteration, ...]
     validate_only: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class QuotaResult:
+class QuotaResult(msgspec.Struct, frozen=True):
     """What became of one entity."""
 
     entity: tuple[QuotaEntityPart, ...]
@@ -45,8 +44,7 @@ class QuotaResult:
     error_message: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class AlterClientQuotasReply:
+class AlterClientQuotasReply(msgspec.Struct, frozen=True):
     """One result per entry, in the order of the command."""
 
     entries: tuple[QuotaResult, ...]
@@ -70,16 +68,14 @@ class ScramUpsertion(NamedTuple):
     salted_password: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class AlterUserScramCredentials:
+class AlterUserScramCredentials(msgspec.Struct, frozen=True):
     """Change credentials, each user on its own; a user can be named once."""
 
     deletions: tuple[ScramDeletion, ...] = ()
     upsertions: tuple[ScramUpsertion, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class ScramResult:
+class ScramResult(msgspec.Struct, frozen=True):
     """What became of one user."""
 
     user: str
@@ -87,8 +83,7 @@ class ScramResult:
     error_message: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class AlterUserScramCredentialsReply:
+class AlterUserScramCredentialsReply(msgspec.Struct, frozen=True):
     """One result per user."""
 
     users: tuple[ScramResult, ...]

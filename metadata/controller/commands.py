@@ -1,6 +1,6 @@
 """What the controller can be asked, and what it answers.
 
-Every command and reply is a frozen dataclass that `metadata.serde.to_wire` and `from_wire` carry between
+Every command and reply is a frozen struct that `metadata.serde.to_wire` and `from_wire` carry between
 nodes. Errors of a single item (a topic, a partition, a resource) stand in its result; an error of the whole
 command is raised by the controller as KafkaError. `COMMANDS` names them all.
 """
@@ -8,10 +8,11 @@ command is raised by the controller as KafkaError. `COMMANDS` names them all.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final, NamedTuple, TypeAlias
 from uuid import UUID
+
+import msgspec
 
 from kafkawire.errors import ErrorCode
 from metadata.controller.client_commands import (
@@ -112,8 +113,7 @@ __all__ = [
 # Brokers
 
 
-@dataclass(frozen=True, slots=True)
-class RegisterBroker:
+class RegisterBroker(msgspec.Struct, frozen=True):
     """A broker process came up. `incarnation_id` is drawn anew at each start of a process.
 
     `previous_broker_epoch` is the epoch under which this broker last shut down cleanly, -1 if it did not or
@@ -132,15 +132,13 @@ class RegisterBroker:
     features: tuple[SupportedFeature, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class RegisterBrokerReply:
+class RegisterBrokerReply(msgspec.Struct, frozen=True):
     """The epoch that the broker must name in everything it says from now on."""
 
     broker_epoch: int
 
 
-@dataclass(frozen=True, slots=True)
-class BrokerHeartbeat:
+class BrokerHeartbeat(msgspec.Struct, frozen=True):
     """A broker is alive, and which state it wants. Raises STALE_BROKER_EPOCH: register again or stop.
 
     `current_metadata_offset` is the offset of the last metadata record that the broker has applied (-1:
@@ -154,8 +152,7 @@ class BrokerHeartbeat:
     want_shutdown: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class BrokerHeartbeatReply:
+class BrokerHeartbeatReply(msgspec.Struct, frozen=True):
     """The state that the broker is in. `should_shutdown`: it leads nothing any more and may stop."""
 
     is_caught_up: bool
@@ -163,16 +160,14 @@ class BrokerHeartbeatReply:
     should_shutdown: bool
 
 
-@dataclass(frozen=True, slots=True)
-class BrokerConnected:
+class BrokerConnected(msgspec.Struct, frozen=True):
     """The broker's stream to the active controller stands, first or again: ends a grace that is running."""
 
     broker_id: int
     broker_epoch: int
 
 
-@dataclass(frozen=True, slots=True)
-class BrokerDisconnected:
+class BrokerDisconnected(msgspec.Struct, frozen=True):
     """The broker's stream broke: unless BrokerConnected comes within `broker.disconnect.grace.ms`, it is
     fenced.
 
@@ -183,15 +178,13 @@ class BrokerDisconnected:
     broker_epoch: int
 
 
-@dataclass(frozen=True, slots=True)
-class UnregisterBroker:
+class UnregisterBroker(msgspec.Struct, frozen=True):
     """Forget a broker for good. Raises BROKER_ID_NOT_REGISTERED."""
 
     broker_id: int
 
 
-@dataclass(frozen=True, slots=True)
-class Acknowledged:
+class Acknowledged(msgspec.Struct, frozen=True):
     """The reply to a command that has nothing to tell."""
 
 
@@ -205,8 +198,7 @@ class IsrMember(NamedTuple):
     broker_epoch: int
 
 
-@dataclass(frozen=True, slots=True)
-class AlterPartitionItem:
+class AlterPartitionItem(msgspec.Struct, frozen=True):
     """The ISR that a leader proposes for one partition, and the state which it changes (compare and set)."""
 
     topic_id: UUID
@@ -217,8 +209,7 @@ class AlterPartitionItem:
     leader_recovery_state: LeaderRecoveryState = LeaderRecoveryState.RECOVERED
 
 
-@dataclass(frozen=True, slots=True)
-class AlterPartition:
+class AlterPartition(msgspec.Struct, frozen=True):
     """A leader changes ISRs (KIP-497). Raises STALE_BROKER_EPOCH."""
 
     broker_id: int
@@ -226,8 +217,7 @@ class AlterPartition:
     partitions: tuple[AlterPartitionItem, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class AlterPartitionResult:
+class AlterPartitionResult(msgspec.Struct, frozen=True):
     """What became of one partition. On success (NONE) the fields tell its state after the change; on any
     error but an unknown topic or partition they tell its present state, for the leader to compare with its
     own.
@@ -248,8 +238,7 @@ class AlterPartitionResult:
     partition_epoch: int = -1
 
 
-@dataclass(frozen=True, slots=True)
-class AlterPartitionReply:
+class AlterPartitionReply(msgspec.Struct, frozen=True):
     """One result per partition, in the order of the command."""
 
     partitions: tuple[AlterPartitionResult, ...]
@@ -258,16 +247,14 @@ class AlterPartitionReply:
 # Producer ids
 
 
-@dataclass(frozen=True, slots=True)
-class AllocateProducerIds:
+class AllocateProducerIds(msgspec.Struct, frozen=True):
     """A broker wants a block of producer ids (KIP-730). Raises STALE_BROKER_EPOCH."""
 
     broker_id: int
     broker_epoch: int
 
 
-@dataclass(frozen=True, slots=True)
-class AllocateProducerIdsReply:
+class AllocateProducerIdsReply(msgspec.Struct, frozen=True):
     """The ids `first_producer_id` up to, not including, `first_producer_id + length` are the broker's."""
 
     first_producer_id: int
@@ -277,8 +264,7 @@ class AllocateProducerIdsReply:
 # Time
 
 
-@dataclass(frozen=True, slots=True)
-class Tick:
+class Tick(msgspec.Struct, frozen=True):
     """Time has passed: fence brokers whose session ended, balance leaders when it is due. Never sent by a
     node."""
 
@@ -320,8 +306,7 @@ Reply: TypeAlias = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class CommandSpec:
+class CommandSpec(msgspec.Struct, frozen=True):
     """A command that nodes send, and the reply that it gets."""
 
     name: str

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import IntEnum
 from typing import NamedTuple
+
+import msgspec
 
 from kafkawire.errors import ErrorCode
 
@@ -27,8 +28,7 @@ class ConfigAlteration(NamedTuple):
     value: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class AlterConfigsResource:
+class AlterConfigsResource(msgspec.Struct, frozen=True):
     """The changes of one resource: a topic or a group by name, a broker by its id as text, or all
     brokers by ''."""
 
@@ -37,8 +37,7 @@ class AlterConfigsResource:
     ops: tuple[ConfigAlteration, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class IncrementalAlterConfigs:
+class IncrementalAlterConfigs(msgspec.Struct, frozen=True):
     """Change configs; the changes of one resource happen together or not at all.
 
     `replace` is how clients did it before KIP-339: what is not named goes back to its default.
@@ -49,8 +48,7 @@ class IncrementalAlterConfigs:
     replace: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class AlterConfigsResult:
+class AlterConfigsResult(msgspec.Struct, frozen=True):
     """What became of one resource."""
 
     type: int
@@ -59,8 +57,7 @@ class AlterConfigsResult:
     error_message: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class IncrementalAlterConfigsReply:
+class IncrementalAlterConfigsReply(msgspec.Struct, frozen=True):
     """One result per resource, in the order of the command."""
 
     resources: tuple[AlterConfigsResult, ...]

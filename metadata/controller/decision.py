@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Final, Generic, Protocol, TypeVar
+
+import msgspec
 
 from metadata.config_keys import BROKER_KEYS, TOPIC_KEYS, ConfigLayers, ConfigValue, value_of
 from metadata.image import MetadataImage
@@ -22,8 +23,7 @@ class RandomSource(Protocol):
     def getrandbits(self, k: int, /) -> int: ...
 
 
-@dataclass(frozen=True, slots=True)
-class Decision(Generic[R_co]):
+class Decision(msgspec.Struct, Generic[R_co], frozen=True):
     """Records to append, all or none, and what to answer once they are committed.
 
     A decision without records may still rest on records that are in flight, so its reply must wait for those.
@@ -33,8 +33,7 @@ class Decision(Generic[R_co]):
     reply: R_co
 
 
-@dataclass(frozen=True, slots=True)
-class ControllerConfig:
+class ControllerConfig(msgspec.Struct, frozen=True):
     """What a controller needs of its node's configuration; times in seconds.
 
     `static` is the text of the node's own settings, which give topics their defaults.
@@ -49,7 +48,7 @@ class ControllerConfig:
     delete_topic_enable: bool = True
     leader_balance_interval: float | None = 300.0
     """None leaves leaders where they are."""
-    static: Mapping[str, str] = field(default_factory=dict)
+    static: Mapping[str, str] = msgspec.field(default_factory=dict)
 
     @classmethod
     def from_settings(cls, cluster_id: str, static: Mapping[str, str]) -> ControllerConfig:
@@ -78,8 +77,7 @@ class ControllerConfig:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class TopicRules:
+class TopicRules(msgspec.Struct, frozen=True):
     """What a topic's configuration says about its replicas."""
 
     min_isr: int

@@ -18,10 +18,12 @@ the recovery state tells.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
 from enum import Enum, auto
 from typing import NamedTuple
 from uuid import UUID
+
+import msgspec
+from msgspec.structs import replace
 
 from metadata.controller.decision import TopicRules
 from metadata.controller.replica_moves import Assignment, assignment_of, settled
@@ -40,8 +42,7 @@ class Election(Enum):
     """As ONLINE, and if nobody may lead, any replica that lives."""
 
 
-@dataclass(frozen=True, slots=True)
-class Change:
+class Change(msgspec.Struct, frozen=True):
     """What happens to a partition. `isr` is the ISR to be; `lost` are replicas that stopped uncleanly;
     `recovery` is the recovery state that the leader reports; `assignment` are the replicas to be, None if
     they stay."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import NamedTuple
+
+import msgspec
 
 
 class FeatureUpdate(NamedTuple):
@@ -15,8 +16,7 @@ class FeatureUpdate(NamedTuple):
     upgrade_type: int
 
 
-@dataclass(frozen=True, slots=True)
-class UpdateFeatures:
+class UpdateFeatures(msgspec.Struct, frozen=True):
     """Change levels, all or none. Raises INVALID_UPDATE_VERSION, INVALID_REQUEST."""
 
     updates: tuple[FeatureUpdate, ...]

@@ -7,9 +7,10 @@ what was decided.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import IntEnum
 from typing import NamedTuple
+
+import msgspec
 
 from kafkawire.errors import ErrorCode
 
@@ -28,16 +29,14 @@ class TopicPartition(NamedTuple):
     partition: int
 
 
-@dataclass(frozen=True, slots=True)
-class ElectLeaders:
+class ElectLeaders(msgspec.Struct, frozen=True):
     """Elect leaders for the partitions, or with None for all that need it."""
 
     election_type: ElectionType
     partitions: tuple[TopicPartition, ...] | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class ElectLeaderResult:
+class ElectLeaderResult(msgspec.Struct, frozen=True):
     """What became of one partition."""
 
     topic: str
@@ -46,8 +45,7 @@ class ElectLeaderResult:
     error_message: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class ElectLeadersReply:
+class ElectLeadersReply(msgspec.Struct, frozen=True):
     """One result per partition asked for; with None asked, one per partition that had an election."""
 
     partitions: tuple[ElectLeaderResult, ...]
@@ -63,8 +61,7 @@ class Reassignment(NamedTuple):
     replicas: tuple[int, ...] | None
 
 
-@dataclass(frozen=True, slots=True)
-class AlterPartitionReassignments:
+class AlterPartitionReassignments(msgspec.Struct, frozen=True):
     """Move partitions to other brokers (KIP-455), each on its own. Unless the number of replicas may change,
     a target of another size is refused (KIP-860)."""
 
@@ -72,8 +69,7 @@ class AlterPartitionReassignments:
     allow_replication_factor_change: bool = True
 
 
-@dataclass(frozen=True, slots=True)
-class ReassignmentResult:
+class ReassignmentResult(msgspec.Struct, frozen=True):
     """What became of one partition."""
 
     topic: str
@@ -82,8 +78,7 @@ class ReassignmentResult:
     error_message: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class AlterPartitionReassignmentsReply:
+class AlterPartitionReassignmentsReply(msgspec.Struct, frozen=True):
     """One result per partition, in the order of the command."""
 
     partitions: tuple[ReassignmentResult, ...]

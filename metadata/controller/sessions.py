@@ -7,30 +7,29 @@ image says are unfenced, and gives them a moment to find it.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
 from math import inf
 from typing import TypeAlias
+
+import msgspec
+from msgspec.structs import replace
 
 from metadata.controller.decision import ControllerConfig
 from metadata.image import BrokerState, MetadataImage
 
 
-@dataclass(frozen=True, slots=True)
-class Unconfirmed:
+class Unconfirmed(msgspec.Struct, frozen=True):
     """Unfenced when this controller took over, and not heard from since."""
 
     until: float
 
 
-@dataclass(frozen=True, slots=True)
-class Alive:
+class Alive(msgspec.Struct, frozen=True):
     """Heard from. The session ends at `until` unless it is heard from again."""
 
     until: float
 
 
-@dataclass(frozen=True, slots=True)
-class Disconnected:
+class Disconnected(msgspec.Struct, frozen=True):
     """Its stream broke. Only a new stream saves it: a heartbeat may have been under way when it died."""
 
     until: float
@@ -39,8 +38,7 @@ class Disconnected:
 Contact: TypeAlias = Unconfirmed | Alive | Disconnected
 
 
-@dataclass(frozen=True, slots=True)
-class Session:
+class Session(msgspec.Struct, frozen=True):
     """One incarnation of a broker. `metadata_offset` is the last offset that it said to have applied;
     `shutdown_offset` the offset that all must have applied before it may stop (-1: not shutting down)."""
 

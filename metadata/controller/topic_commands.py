@@ -3,15 +3,15 @@ rest."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import NamedTuple
 from uuid import UUID
+
+import msgspec
 
 from kafkawire.errors import ErrorCode
 
 
-@dataclass(frozen=True, slots=True)
-class ReplicaAssignment:
+class ReplicaAssignment(msgspec.Struct, frozen=True):
     """The brokers of one partition, the preferred leader first. `partition` is -1 where the order tells
     it."""
 
@@ -26,8 +26,7 @@ class ConfigEntry(NamedTuple):
     value: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class NewTopic:
+class NewTopic(msgspec.Struct, frozen=True):
     """A topic to create. -1 takes the cluster's default; both are -1 when `assignments` are given."""
 
     name: str
@@ -37,8 +36,7 @@ class NewTopic:
     configs: tuple[ConfigEntry, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class CreateTopics:
+class CreateTopics(msgspec.Struct, frozen=True):
     """Create topics, each on its own. `internal`: asked by the cluster itself, which alone may create
     `__consumer_offsets` and its like. Raises POLICY_VIOLATION for an excessive number of partitions."""
 
@@ -47,8 +45,7 @@ class CreateTopics:
     internal: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class TopicConfigResult:
+class TopicConfigResult(msgspec.Struct, frozen=True):
     """A config value that a new topic has. `source` is a ConfigSource number."""
 
     name: str
@@ -58,8 +55,7 @@ class TopicConfigResult:
     sensitive: bool
 
 
-@dataclass(frozen=True, slots=True)
-class CreateTopicResult:
+class CreateTopicResult(msgspec.Struct, frozen=True):
     """What became of one topic. `topic_id`, counts and configs are set on success; `topic_id` is None when
     it was only validated."""
 
@@ -72,23 +68,20 @@ class CreateTopicResult:
     configs: tuple[TopicConfigResult, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class CreateTopicsReply:
+class CreateTopicsReply(msgspec.Struct, frozen=True):
     """One result per topic, in the order of the command."""
 
     topics: tuple[CreateTopicResult, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class DeleteTopics:
+class DeleteTopics(msgspec.Struct, frozen=True):
     """Delete topics, by name and by id. Raises TOPIC_DELETION_DISABLED with `delete.topic.enable=false`."""
 
     names: tuple[str, ...] = ()
     topic_ids: tuple[UUID, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class DeleteTopicResult:
+class DeleteTopicResult(msgspec.Struct, frozen=True):
     """What became of one topic; `name` is None if an unknown id was asked, `topic_id` if an unknown name."""
 
     name: str | None
@@ -97,15 +90,13 @@ class DeleteTopicResult:
     error_message: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class DeleteTopicsReply:
+class DeleteTopicsReply(msgspec.Struct, frozen=True):
     """One result per name, then one per id, in the order of the command."""
 
     topics: tuple[DeleteTopicResult, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class NewPartitions:
+class NewPartitions(msgspec.Struct, frozen=True):
     """A topic to grow to `count` partitions in all. `assignments` lists the new ones in order; None leaves
     their places to the controller."""
 
@@ -114,16 +105,14 @@ class NewPartitions:
     assignments: tuple[ReplicaAssignment, ...] | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class CreatePartitions:
+class CreatePartitions(msgspec.Struct, frozen=True):
     """Add partitions to topics. Raises POLICY_VIOLATION for an excessive number of partitions."""
 
     topics: tuple[NewPartitions, ...]
     validate_only: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class CreatePartitionsResult:
+class CreatePartitionsResult(msgspec.Struct, frozen=True):
     """What became of one topic."""
 
     name: str
@@ -131,8 +120,7 @@ class CreatePartitionsResult:
     error_message: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class CreatePartitionsReply:
+class CreatePartitionsReply(msgspec.Struct, frozen=True):
     """One result per topic, in the order of the command."""
 
     topics: tuple[CreatePartitionsResult, ...]

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
 from typing import Final
 from uuid import UUID
+
+from msgspec.structs import replace
 
 from kafkawire.errors import ErrorCode, KafkaError
 from metadata.config_keys import resolve_topic, validate_topic_configs

@@ -6,10 +6,10 @@ import asyncio
 import contextlib
 import random
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
-from dataclasses import replace
 from uuid import UUID
 
 import pytest
+from msgspec.structs import replace
 
 from kafkawire.records import build_batch, headers, records
 from kraft.broker.log_cleaner import CleanerSettings, LogCleaner

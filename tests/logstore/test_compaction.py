@@ -6,11 +6,11 @@ import contextlib
 import random
 import struct
 from collections.abc import Callable, Iterable
-from dataclasses import replace
 from typing import Any
 
 import pytest
 from crc32c import crc32c
+from msgspec.structs import replace
 
 from chaos.disk import CuttableStorage, PowerCutError
 from kafkawire.compression import Compression

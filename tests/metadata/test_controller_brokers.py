@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from math import inf
 from uuid import UUID
 
 import pytest
+from msgspec.structs import replace
 
 from kafkawire.errors import ErrorCode, KafkaError
 from metadata.controller.commands import (

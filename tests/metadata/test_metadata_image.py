@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from uuid import UUID
 
 import pytest
+from msgspec.structs import replace
 
 from metadata.delta import LocalReplica, MetadataDelta, assigned_replicas, local_changes
 from metadata.image import EMPTY_IMAGE, BrokerState, ConfigResource, MetadataImage

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, fields, replace
 from typing import get_args
 from uuid import UUID
 
 import cbor2
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import fields, replace
 
 from kafkawire.errors import ErrorCode
 from metadata.controller.commands import (
@@ -41,7 +42,7 @@ from metadata.snapshot import decode_snapshot, encode_snapshot
 
 
 def whole(cls: type) -> st.SearchStrategy:
-    """Any value of a dataclass, those fields that have a default included, and so inside of it."""
+    """Any value of a struct, those fields that have a default included, and so inside of it."""
     return st.builds(cls, **{field.name: ... for field in fields(cls)})
 
 
@@ -226,8 +227,7 @@ def test_a_command_of_an_earlier_release_gets_defaults():
 
 
 def test_a_type_without_a_form_is_a_bug_and_says_so():
-    @dataclass(frozen=True)
-    class Odd:
+    class Odd(msgspec.Struct, frozen=True):
         value: complex
 
     with pytest.raises(TypeError, match="complex"):

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from kafkawire.errors import ErrorCode, KafkaError
 from replication.fetch_messages import NEW_SESSION, FetchFrom, ReplicaFetch
@@ -284,7 +285,7 @@ def test_a_leader_that_steps_down_tells_its_followers(bench: Any) -> None:
 def test_an_error_of_the_whole_session_begins_anew(many: Any) -> None:
     exchange = many.fetch(2, 1)
     reply = replace(exchange.reply, error=int(ErrorCode.FETCH_SESSION_ID_NOT_FOUND), partitions=())
-    many.deliver(2, 1, replace(exchange, reply=reply, content=b""))
+    many.deliver(2, 1, dataclasses.replace(exchange, reply=reply, content=b""))
     assert asked(many.ask(2, 1)) == list(range(10))
 
 
@@ -295,7 +296,7 @@ def test_damaged_bytes_are_not_appended_and_fetched_again(many: Any) -> None:
     exchange = many.ask(2, 1)
     content = bytearray(exchange.content)
     content[65] ^= 1
-    many.deliver(2, 1, replace(exchange, content=bytes(content)))
+    many.deliver(2, 1, dataclasses.replace(exchange, content=bytes(content)))
     assert many.log_of(2, 0) == []
     assert many.log_of(2, 1) == [(0, 0)]
     many.now += FIRST_RETRY_AFTER
@@ -308,7 +309,7 @@ def test_an_answer_that_is_shorter_than_it_says_is_corrupt(many: Any) -> None:
     many.produce(1)
     exchange = many.ask(2, 1)
     with pytest.raises(KafkaError) as caught:
-        many.deliver(2, 1, replace(exchange, content=exchange.content[:-1]))
+        many.deliver(2, 1, dataclasses.replace(exchange, content=exchange.content[:-1]))
     assert caught.value.code is ErrorCode.CORRUPT_MESSAGE
     assert many.log_of(2) == []
 

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from dataclasses import dataclass
 from typing import Any
+
+import msgspec
 
 from kafkawire.apis import ApiKey
 from kafkawire.errors import ErrorCode, KafkaError
@@ -25,8 +26,7 @@ LOOK_INTERVAL = 0.5
 _UNKNOWN = -1
 
 
-@dataclass(slots=True)
-class _Deletion:
+class _Deletion(msgspec.Struct):
     """What becomes of one partition. `partition` is None when nothing is to be waited for."""
 
     topic: str

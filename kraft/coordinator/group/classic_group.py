@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field
 from typing import Final
+
+import msgspec
 
 from kafkawire.errors import ErrorCode, KafkaError
 from kraft.coordinator.decision import Ticket
@@ -13,15 +14,13 @@ from kraft.coordinator.group.formats import GroupValue, MemberValue
 from kraft.coordinator.group.subscriptions import CONSUMER_PROTOCOL_TYPE, subscribed_topics
 
 
-@dataclass(frozen=True, slots=True)
-class Empty:
+class Empty(msgspec.Struct, frozen=True):
     """No members; maybe offsets."""
 
     name = "Empty"
 
 
-@dataclass(frozen=True, slots=True)
-class PreparingRebalance:
+class PreparingRebalance(msgspec.Struct, frozen=True):
     """Members are asked to join again.
 
     `initial_left` is None but for a group that was empty: it waits for more members before it begins, as
@@ -34,22 +33,19 @@ class PreparingRebalance:
     name = "PreparingRebalance"
 
 
-@dataclass(frozen=True, slots=True)
-class CompletingRebalance:
+class CompletingRebalance(msgspec.Struct, frozen=True):
     """Everybody has joined; the leader is about to bring the assignment."""
 
     name = "CompletingRebalance"
 
 
-@dataclass(frozen=True, slots=True)
-class Stable:
+class Stable(msgspec.Struct, frozen=True):
     """Everybody may have its assignment."""
 
     name = "Stable"
 
 
-@dataclass(frozen=True, slots=True)
-class Dead:
+class Dead(msgspec.Struct, frozen=True):
     """The group was removed; nobody finds it any more."""
 
     name = "Dead"
@@ -63,8 +59,7 @@ STABLE: Final = Stable()
 DEAD: Final = Dead()
 
 
-@dataclass(slots=True)
-class Member:
+class Member(msgspec.Struct):
     """A member. `is_new` until its first rebalance is over: until then it does not know its id, so that it
     cannot send heartbeats."""
 
@@ -92,8 +87,7 @@ class Member:
         return len(self.member_id) + len(self.client_id) + len(self.assignment) + metadata
 
 
-@dataclass(slots=True)
-class ClassicGroup:
+class ClassicGroup(msgspec.Struct):
     """The members in the order of their joining. `pending` were given an id and have not come back with it;
     `joining` and `syncing` wait for a reply; `unsynced` have not asked for their assignment yet."""
 
@@ -104,12 +98,12 @@ class ClassicGroup:
     protocol_type: str | None = None
     protocol: str | None = None
     leader: str | None = None
-    members: dict[str, Member] = field(default_factory=dict)
-    static: dict[str, str] = field(default_factory=dict)
-    pending: set[str] = field(default_factory=set)
-    joining: dict[str, Ticket] = field(default_factory=dict)
-    syncing: dict[str, Ticket] = field(default_factory=dict)
-    unsynced: set[str] = field(default_factory=set)
+    members: dict[str, Member] = msgspec.field(default_factory=dict)
+    static: dict[str, str] = msgspec.field(default_factory=dict)
+    pending: set[str] = msgspec.field(default_factory=set)
+    joining: dict[str, Ticket] = msgspec.field(default_factory=dict)
+    syncing: dict[str, Ticket] = msgspec.field(default_factory=dict)
+    unsynced: set[str] = msgspec.field(default_factory=set)
     topics: frozenset[str] | None = None
     """What the members subscribe to; None if that is not known."""
     written: bool = False

@@ -4,8 +4,9 @@ version of them. Timeouts and times are milliseconds."""
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import NamedTuple
+
+import msgspec
 
 from kafkawire.errors import ErrorCode
 from kraft.coordinator.decision import Producer
@@ -22,8 +23,7 @@ class Protocol(NamedTuple):
     metadata: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class JoinGroup:
+class JoinGroup(msgspec.Struct, frozen=True):
     """Become a member, or say that one still is. `requires_member_id`: the client knows that it has to come
     again with the id that it is given (KIP-394). `skips_assignment`: a static leader that came back
     understands that it need not assign (KIP-814)."""
@@ -49,8 +49,7 @@ class JoinedMember(NamedTuple):
     metadata: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class JoinReply:
+class JoinReply(msgspec.Struct, frozen=True):
     """`members` are told to the leader alone."""
 
     error: ErrorCode
@@ -63,8 +62,7 @@ class JoinReply:
     members: tuple[JoinedMember, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class SyncGroup:
+class SyncGroup(msgspec.Struct, frozen=True):
     """Ask for one's assignment; the leader brings all of them."""
 
     group_id: str
@@ -73,11 +71,10 @@ class SyncGroup:
     instance_id: str | None = None
     protocol_type: str | None = None
     protocol: str | None = None
-    assignments: Mapping[str, bytes] = field(default_factory=dict)
+    assignments: Mapping[str, bytes] = msgspec.field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class SyncReply:
+class SyncReply(msgspec.Struct, frozen=True):
     """The assignment of the member that asked."""
 
     error: ErrorCode
@@ -86,8 +83,7 @@ class SyncReply:
     assignment: bytes = b""
 
 
-@dataclass(frozen=True, slots=True)
-class Heartbeat:
+class Heartbeat(msgspec.Struct, frozen=True):
     """Say that a member lives."""
 
     group_id: str
@@ -107,16 +103,14 @@ NOBODY = MemberIdentity(UNKNOWN_MEMBER)
 """A client that is no member."""
 
 
-@dataclass(frozen=True, slots=True)
-class LeaveGroup:
+class LeaveGroup(msgspec.Struct, frozen=True):
     """Take members out of a group."""
 
     group_id: str
     members: tuple[MemberIdentity, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class LeaveReply:
+class LeaveReply(msgspec.Struct, frozen=True):
     """`members` are in the order in which they were asked for."""
 
     error: ErrorCode
@@ -133,8 +127,7 @@ class NewOffset(NamedTuple):
     metadata: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class CommitOffsets:
+class CommitOffsets(msgspec.Struct, frozen=True):
     """Commit offsets, in a transaction if there is a `producer`. `generation` is the member epoch in a
     KIP-848 group. `retention_ms` is -1 unless the client wants another one than the broker's.
     `tells_missing_group`: the client knows GROUP_ID_NOT_FOUND (it is ILLEGAL_GENERATION to others), and
@@ -150,8 +143,7 @@ class CommitOffsets:
     tells_missing_group: bool = True
 
 
-@dataclass(frozen=True, slots=True)
-class FetchOffsets:
+class FetchOffsets(msgspec.Struct, frozen=True):
     """Ask for committed offsets: of (topic, partitions), or of everything if `topics` is None.
     `member_id` and `member_epoch` are checked in KIP-848 groups."""
 
@@ -176,16 +168,14 @@ FetchedOffsets = tuple[tuple[str, tuple[FetchedOffset, ...]], ...]
 """Fetched offsets by topic, in the order of the request."""
 
 
-@dataclass(frozen=True, slots=True)
-class DeleteOffsets:
+class DeleteOffsets(msgspec.Struct, frozen=True):
     """Forget committed offsets of topics that the group does not use."""
 
     group_id: str
     partitions: tuple[tuple[str, int], ...]
 
 
-@dataclass(frozen=True, slots=True)
-class DescribedMember:
+class DescribedMember(msgspec.Struct, frozen=True):
     """A member as an administrator sees it; metadata and assignment of a stable group only."""
 
     member_id: str
@@ -196,8 +186,7 @@ class DescribedMember:
     assignment: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class DescribedGroup:
+class DescribedGroup(msgspec.Struct, frozen=True):
     """A group as an administrator sees it. `state` is Kafka's name of it, "Dead" if there is no group."""
 
     group_id: str

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import msgspec
 
 from kraft.coordinator.group.consumer.config import ConsumerGroupConfig
 
 _DAY_MS = 86_400_000
 
 
-@dataclass(frozen=True, slots=True)
-class GroupConfig:
+class GroupConfig(msgspec.Struct, frozen=True):
     """Settings of groups and offsets. Each is Kafka's key of the same name but where it says so."""
 
     min_session_timeout_ms: int = 6000
@@ -24,5 +23,5 @@ class GroupConfig:
     """`offsets.retention.check.interval.ms`."""
     new_member_join_timeout_ms: int = 300_000
     """How long a new member may wait for its first rebalance to end (a constant in Kafka)."""
-    consumer: ConsumerGroupConfig = field(default_factory=ConsumerGroupConfig)
+    consumer: ConsumerGroupConfig = msgspec.field(default_factory=ConsumerGroupConfig)
     """Settings of KIP-848 groups."""

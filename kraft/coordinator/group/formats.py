@@ -26,6 +26,8 @@ from functools import lru_cache
 from struct import Struct
 from typing import Final, NamedTuple, TypeVar
 
+import msgspec
+
 from kafkawire.errors import ErrorCode, KafkaError
 from kafkawire.primitives import plain_string
 from kafkawire.reader import Reader
@@ -85,7 +87,9 @@ Key = OffsetKey | GroupKey | OtherKey
 @dataclass(frozen=True, slots=True)
 class CommittedOffset:
     """What was committed. `committed_ms` and `expires_ms` (NO_EXPIRY: by the broker's retention) are wall
-    clock milliseconds. `record_offset` is where the record stands."""
+    clock milliseconds. `record_offset` is where the record stands.
+
+    A dataclass, since that has no part in what is equal."""
 
     offset: int
     leader_epoch: int
@@ -95,8 +99,7 @@ class CommittedOffset:
     record_offset: int = field(default=-1, compare=False)
 
 
-@dataclass(frozen=True, slots=True)
-class MemberValue:
+class MemberValue(msgspec.Struct, frozen=True):
     """A member as it is written. Timeouts in milliseconds; -1 where the record is too old to say."""
 
     member_id: str
@@ -109,8 +112,7 @@ class MemberValue:
     assignment: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class GroupValue:
+class GroupValue(msgspec.Struct, frozen=True):
     """A classic group after a rebalance, or without members. `since_ms` is -1 where it is not known."""
 
     protocol_type: str

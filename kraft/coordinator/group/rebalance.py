@@ -11,8 +11,9 @@ to the coordinator: members keep what they own while they do so. Source: Kafka's
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import assert_never
+
+from msgspec.structs import replace
 
 from kafkawire.errors import ErrorCode
 from kraft.coordinator.group.classic_group import (

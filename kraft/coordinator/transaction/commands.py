@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final, NamedTuple
+
+import msgspec
 
 from kafkawire.records import ControlType
 from kraft.coordinator.decision import NO_PRODUCER_ID, Producer
@@ -12,8 +13,7 @@ from kraft.coordinator.transaction.states import TopicPartition, TransactionStat
 DAY_MS: Final = 86_400_000
 
 
-@dataclass(frozen=True, slots=True)
-class TransactionSettings:
+class TransactionSettings(msgspec.Struct, frozen=True):
     """What the configuration says, under Kafka's names."""
 
     max_timeout_ms: int = 900_000
@@ -24,8 +24,7 @@ class TransactionSettings:
     """`transaction.remove.expired.transaction.cleanup.interval.ms`, in seconds"""
 
 
-@dataclass(frozen=True, slots=True)
-class InitProducer:
+class InitProducer(msgspec.Struct, frozen=True):
     """Begin anew under a transactional id.
 
     `expected` is who the client takes itself for, None if it starts (KIP-360). `spare_producer_id` is an id
@@ -38,13 +37,11 @@ class InitProducer:
     spare_producer_id: int = -1
 
 
-@dataclass(frozen=True, slots=True)
-class SpareWanted:
+class SpareWanted(msgspec.Struct, frozen=True):
     """Nothing was changed: ask again with a spare producer id."""
 
 
-@dataclass(frozen=True, slots=True)
-class AddPartitions:
+class AddPartitions(msgspec.Struct, frozen=True):
     """Make partitions part of the transaction; the first ones begin it."""
 
     transactional_id: str
@@ -54,8 +51,7 @@ class AddPartitions:
     """The transaction version of the client: TRANSACTION_V2 if it leaves it to the brokers to add them."""
 
 
-@dataclass(frozen=True, slots=True)
-class VerifyPartitions:
+class VerifyPartitions(msgspec.Struct, frozen=True):
     """Ask which of the partitions are part of the open transaction (KIP-890)."""
 
     transactional_id: str
@@ -63,8 +59,7 @@ class VerifyPartitions:
     partitions: tuple[TopicPartition, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class EndTransaction:
+class EndTransaction(msgspec.Struct, frozen=True):
     """Commit or abort.
 
     With `bumps_epoch` the client goes on under the next epoch, or under another producer id when there is
@@ -78,8 +73,7 @@ class EndTransaction:
     spare_producer_id: int = NO_PRODUCER_ID
 
 
-@dataclass(frozen=True, slots=True)
-class Decided:
+class Decided(msgspec.Struct, frozen=True):
     """A transaction whose fate is sealed, and the partitions that have to be told."""
 
     transactional_id: str
@@ -99,8 +93,7 @@ class Decided:
         return successor(self.producer, self.next_producer_id)
 
 
-@dataclass(frozen=True, slots=True)
-class ListFilter:
+class ListFilter(msgspec.Struct, frozen=True):
     """Which transactions to list; an empty set excludes none, `min_duration_ms` -1 neither."""
 
     states: frozenset[TransactionStatus] = frozenset()

@@ -12,9 +12,11 @@ wall clock milliseconds. Source: Kafka's `TransactionMetadata` and `TransactionS
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from enum import IntEnum
 from typing import Final
+
+import msgspec
+from msgspec.structs import replace
 
 from kafkawire.records import ControlType
 from kraft.coordinator.decision import NO_PRODUCER_ID, Producer
@@ -53,44 +55,38 @@ class TransactionStatus(IntEnum):
         return "".join(word.capitalize() for word in self.name.split("_"))
 
 
-@dataclass(frozen=True, slots=True)
-class Empty:
+class Empty(msgspec.Struct, frozen=True):
     """A producer was initialised and has not begun a transaction."""
 
 
-@dataclass(frozen=True, slots=True)
-class Ongoing:
+class Ongoing(msgspec.Struct, frozen=True):
     """A transaction is open on these partitions."""
 
     partitions: frozenset[TopicPartition]
     started_ms: int
 
 
-@dataclass(frozen=True, slots=True)
-class PrepareCommit:
+class PrepareCommit(msgspec.Struct, frozen=True):
     """It will be committed, whatever happens; the partitions are being told."""
 
     partitions: frozenset[TopicPartition]
     started_ms: int
 
 
-@dataclass(frozen=True, slots=True)
-class PrepareAbort:
+class PrepareAbort(msgspec.Struct, frozen=True):
     """It will be aborted, whatever happens; the partitions are being told."""
 
     partitions: frozenset[TopicPartition]
     started_ms: int
 
 
-@dataclass(frozen=True, slots=True)
-class CompleteCommit:
+class CompleteCommit(msgspec.Struct, frozen=True):
     """It was committed, and every partition knows."""
 
     started_ms: int
 
 
-@dataclass(frozen=True, slots=True)
-class CompleteAbort:
+class CompleteAbort(msgspec.Struct, frozen=True):
     """It was aborted, and every partition knows."""
 
     started_ms: int
@@ -115,8 +111,7 @@ STATUS: Final[dict[type[State], TransactionStatus]] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Transaction:
+class Transaction(msgspec.Struct, frozen=True):
     """What is known of one transactional id."""
 
     transactional_id: str

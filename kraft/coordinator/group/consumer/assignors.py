@@ -6,16 +6,16 @@ Both are pure and deterministic: the same members, topics and previous assignmen
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from heapq import heapify, heappop, heappush, heapreplace
 from itertools import islice
 from typing import Final
 
+import msgspec
+
 from kraft.coordinator.group.consumer.members import NOTHING, Assignment, TopicPartition
 
 
-@dataclass(frozen=True, slots=True)
-class Subscriber:
+class Subscriber(msgspec.Struct, frozen=True):
     """A member as an assignor sees it: the ids of its topics that exist, and what it was to have before."""
 
     member_id: str

@@ -9,7 +9,8 @@ to join again. Error codes, and their order, are those of Kafka's
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from kafkawire.consumer_protocol import (
     MalformedProtocolError,

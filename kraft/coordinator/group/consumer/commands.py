@@ -3,14 +3,13 @@ them."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import msgspec
 
 from kafkawire.errors import ErrorCode
 from kraft.coordinator.group.consumer.members import Assignment, Member, Progress
 
 
-@dataclass(frozen=True, slots=True)
-class ConsumerHeartbeat:
+class ConsumerHeartbeat(msgspec.Struct, frozen=True):
     """A member lives, joins (epoch 0) or leaves (-1; -2 for a static one that comes back). What is None, or a
     timeout of -1, has not changed since the last heartbeat. `regex` is empty where there is none any more.
     `names_itself`: the client has to bring a member id of its own (KIP-1082)."""
@@ -36,8 +35,7 @@ class ConsumerHeartbeat:
         return self.epoch == 0 or (self.rebalance_timeout_ms != -1 and subscribes and self.owned is not None)
 
 
-@dataclass(frozen=True, slots=True)
-class ConsumerHeartbeatReply:
+class ConsumerHeartbeatReply(msgspec.Struct, frozen=True):
     """`assignment` is None if it is what the member knows already."""
 
     member_id: str
@@ -46,8 +44,7 @@ class ConsumerHeartbeatReply:
     assignment: Assignment | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class DescribedConsumer:
+class DescribedConsumer(msgspec.Struct, frozen=True):
     """A member as an administrator sees it."""
 
     member: Member
@@ -55,8 +52,7 @@ class DescribedConsumer:
     target: Assignment
 
 
-@dataclass(frozen=True, slots=True)
-class DescribedConsumerGroup:
+class DescribedConsumerGroup(msgspec.Struct, frozen=True):
     """A KIP-848 group as an administrator sees it; without a state if there is an error."""
 
     group_id: str

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from enum import Enum
 from typing import NamedTuple
+
+import msgspec
 
 
 class MigrationPolicy(Enum):
@@ -36,8 +37,7 @@ TimingOf = Callable[[str], Timing]
 """What counts now for the group of that id."""
 
 
-@dataclass(frozen=True, slots=True)
-class ConsumerGroupConfig:
+class ConsumerGroupConfig(msgspec.Struct, frozen=True):
     """Each is Kafka's `group.consumer.` key of the same name. The first of the assignors is the default; the
     times are those of groups that were given none of their own."""
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator
-from dataclasses import dataclass, replace
+
+import msgspec
+from msgspec.structs import replace
 
 from kafkawire.errors import ErrorCode, KafkaError
 from kraft.coordinator.decision import Decision, LogRecord
@@ -27,8 +29,7 @@ from kraft.coordinator.group.outcome import Outcome
 from kraft.coordinator.group.subscriptions import CONSUMER_PROTOCOL_TYPE
 
 
-@dataclass(frozen=True, slots=True)
-class ConsumerGroupWorld:
+class ConsumerGroupWorld(msgspec.Struct, frozen=True):
     """What KIP-848 groups need: settings, ids that nobody else ever gets, the topics there are, and the times
     of single groups."""
 

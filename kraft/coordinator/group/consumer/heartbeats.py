@@ -5,7 +5,7 @@ Error codes, and their order, are those of Kafka's `GroupMetadataManager.consume
 
 from __future__ import annotations
 
-from dataclasses import replace
+from msgspec.structs import replace
 
 from kafkawire.errors import ErrorCode, KafkaError
 from kraft.coordinator.group.consumer.commands import ConsumerHeartbeat

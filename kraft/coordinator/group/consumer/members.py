@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from enum import IntEnum
 from typing import Final
+
+import msgspec
 
 from kraft.coordinator.group.commands import Protocol
 
@@ -37,16 +38,14 @@ class MemberState(IntEnum):
     """A later software wrote the record."""
 
 
-@dataclass(frozen=True, slots=True)
-class ClassicMember:
+class ClassicMember(msgspec.Struct, frozen=True):
     """What a member that still speaks the classic protocol said when it joined."""
 
     session_timeout_ms: int
     protocols: tuple[Protocol, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Member:
+class Member(msgspec.Struct, frozen=True):
     """What a member asks for. `topics` are sorted; a `regex` is never empty."""
 
     member_id: str
@@ -61,8 +60,7 @@ class Member:
     classic: ClassicMember | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Progress:
+class Progress(msgspec.Struct, frozen=True):
     """How far a member has got. It owns what is `assigned` and, until it says that it gave it up, what it is
     `revoking`. `previous_epoch` is accepted too, since a reply may have been lost."""
 

@@ -11,7 +11,8 @@ A group without members changes either way as soon as somebody of the other prot
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from kafkawire.consumer_protocol import (
     EmbeddedAssignment,

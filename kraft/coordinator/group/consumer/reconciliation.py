@@ -13,8 +13,9 @@ two owners.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import assert_never
+
+import msgspec
 
 from kafkawire.errors import ErrorCode, KafkaError
 from kraft.coordinator.group.consumer.members import (
@@ -26,8 +27,7 @@ from kraft.coordinator.group.consumer.members import (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Target:
+class Target(msgspec.Struct, frozen=True):
     """What a member is to have, under which epoch."""
 
     epoch: int

@@ -5,8 +5,9 @@ A change without a value takes back what was said before.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import NamedTuple
+
+import msgspec
 
 from kraft.coordinator.group.consumer.members import Assignment, Member, Progress
 
@@ -27,24 +28,21 @@ class Resolved(NamedTuple):
     timestamp_ms: int
 
 
-@dataclass(frozen=True, slots=True)
-class EpochChange:
+class EpochChange(msgspec.Struct, frozen=True):
     """The group's epoch; without one the group is gone."""
 
     group_id: str
     value: GroupEpoch | None
 
 
-@dataclass(frozen=True, slots=True)
-class PartitionMetadataChange:
+class PartitionMetadataChange(msgspec.Struct, frozen=True):
     """Subscribed topics as Kafka 4.0 wrote them. Later versions, and we, only take it back."""
 
     group_id: str
     present: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class MemberChange:
+class MemberChange(msgspec.Struct, frozen=True):
     """What a member asks for."""
 
     group_id: str
@@ -52,16 +50,14 @@ class MemberChange:
     value: Member | None
 
 
-@dataclass(frozen=True, slots=True)
-class TargetEpochChange:
+class TargetEpochChange(msgspec.Struct, frozen=True):
     """The group epoch that the target assignment was made for."""
 
     group_id: str
     value: int | None
 
 
-@dataclass(frozen=True, slots=True)
-class TargetChange:
+class TargetChange(msgspec.Struct, frozen=True):
     """What a member is to have."""
 
     group_id: str
@@ -69,8 +65,7 @@ class TargetChange:
     value: Assignment | None
 
 
-@dataclass(frozen=True, slots=True)
-class ProgressChange:
+class ProgressChange(msgspec.Struct, frozen=True):
     """How far a member has got."""
 
     group_id: str
@@ -78,8 +73,7 @@ class ProgressChange:
     value: Progress | None
 
 
-@dataclass(frozen=True, slots=True)
-class RegexChange:
+class RegexChange(msgspec.Struct, frozen=True):
     """What a regular expression that members subscribe with stands for."""
 
     group_id: str
