@@ -9,6 +9,7 @@ from typing import Final
 
 import msgspec
 
+from cli.node_import import import_node
 from kraft.complaints import MISUSE, complain
 from kraft.config import ConfigError, NodeConfig, ProcessConfig, Setting, build_config
 from kraft.config_sources import from_assignments, from_environment, read_file
@@ -58,8 +59,7 @@ def run_node(options: RunOptions) -> int:
         config = gather_config(options, os.environ)
     except ConfigError as error:
         return complain(str(error), MISUSE)
-    from kraft.node import main
-
+    main = import_node()
     try:
         return main(config)
     except FormatError as error:
