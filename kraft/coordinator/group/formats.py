@@ -21,7 +21,6 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from functools import lru_cache
 from struct import Struct
 from typing import Final, NamedTuple, TypeVar
@@ -84,19 +83,16 @@ class OtherKey(NamedTuple):
 Key = OffsetKey | GroupKey | OtherKey
 
 
-@dataclass(frozen=True, slots=True)
-class CommittedOffset:
+class CommittedOffset(msgspec.Struct, frozen=True):
     """What was committed. `committed_ms` and `expires_ms` (NO_EXPIRY: by the broker's retention) are wall
-    clock milliseconds. `record_offset` is where the record stands.
-
-    A dataclass, since that has no part in what is equal."""
+    clock milliseconds. `record_offset` is where the record stands, -1 for one that stands nowhere yet."""
 
     offset: int
     leader_epoch: int
     metadata: str
     committed_ms: int
     expires_ms: int = NO_EXPIRY
-    record_offset: int = field(default=-1, compare=False)
+    record_offset: int = -1
 
 
 class MemberValue(msgspec.Struct, frozen=True):
