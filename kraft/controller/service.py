@@ -141,7 +141,7 @@ class ControllerService:
                 self._events.info("broker.is", broker=broker_id, state=broker.state.value, epoch=broker.epoch)
 
     def _tell(self) -> None:
-        for changed in self._observers:
+        for changed in tuple(self._observers):  # some have seen what they waited for, and leave
             changed()
 
     def _activate(self) -> None:

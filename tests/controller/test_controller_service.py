@@ -257,6 +257,19 @@ async def test_a_reply_that_changes_nothing_waits_for_what_it_rests_on() -> None
     assert created.done()
 
 
+async def test_all_replies_that_wait_for_the_same_commit_leave_with_it() -> None:
+    quorum, node = await with_broker()
+    created = node.service.submit(create("orders"))
+    again = []
+    for _ in range(3):
+        await quorum.turn()
+        again.append(node.service.submit(create("orders")))
+    await quorum.turn()
+    await quorum.answer(created)
+    await quorum.turn()
+    assert [future.done() for future in again] == [True, True, True]
+
+
 async def test_a_refused_command_is_answered_at_once_and_changes_nothing() -> None:
     _, node = await with_broker()
     before = node.service.image
