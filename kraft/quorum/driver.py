@@ -21,7 +21,7 @@ from kraft.quorum.guarded import GuardedTransport
 from kraft.quorum.journal import Journal
 from kraft.quorum.links import Message, QuorumLinks
 from kraft.quorum.messages import MalformedMessageError, parse
-from kraft.quorum.proposals import Done, Proposal, Proposals, Resolved
+from kraft.quorum.proposals import Done, Proposal, Proposals
 from kraft.quorum.raft import Raft
 from kraft.quorum.reception import Incoming, Reception
 from kraft.quorum.status import Counters, QuorumStatus, VoterStatus, in_sight
@@ -105,6 +105,10 @@ class QuorumDriver:
     def next_offset(self) -> int:
         return self._compaction.next_offset
 
+    @property
+    def max_batch_bytes(self) -> int:
+        return self._config.max_entry_bytes - 1 - len(encode_batch(0, 0, []))
+
     def propose(self, term: int, expected_offset: int, records: Sequence[bytes], done: Done) -> None:
         """See `metadata.log.MetadataLog`. Too large, or too many at once: REJECTED, nothing is appended."""
         command = encode_batch(term, expected_offset, records)
@@ -134,7 +138,7 @@ class QuorumDriver:
         """Take no more events; proposals under way are UNKNOWN. The disk may still finish what it began."""
         if not self._stopped:
             self._stopped = True
-            self._notices.extend(map(_tell, self._proposals.abandon()))
+            self._notices.extend(resolved.tell for resolved in self._proposals.abandon())
             self._report()
 
     @property
@@ -324,7 +328,7 @@ class QuorumDriver:
             if guard.accepts_proposal(proposal.term, leading):
                 accepted.append(proposal)
             else:
-                self._notices.append(_tell(self._proposals.forget(proposal, Outcome.REJECTED)))
+                self._notices.append(self._proposals.forget(proposal, Outcome.REJECTED).tell)
         if accepted:
             first = self._raft.append([proposal.command for proposal in accepted])
             for index, proposal in enumerate(accepted, first):
@@ -345,13 +349,13 @@ class QuorumDriver:
                 self.counters.skipped_entries += 1
         resolved = self._proposals.applied(index, term, outcome)
         if resolved is not None:
-            self._notices.append(_tell(resolved))
+            self._notices.append(resolved.tell)
 
     def _note_leadership(self) -> None:
         raft = self._raft
         leading = self.leading_term
         if leading != self._leading:
-            self._notices.extend(map(_tell, self._proposals.abandon()))
+            self._notices.extend(resolved.tell for resolved in self._proposals.abandon())
             self._reception.forget_acknowledgements()
             self._leading = leading
         leader = None if raft.is_leader and not raft.has_applied_own_no_op else raft.leader_id
@@ -394,7 +398,3 @@ def _nothing() -> None:
 
 def _crash(error: StorageError) -> None:
     raise error
-
-
-def _tell(resolved: Resolved) -> Callable[[], None]:
-    return partial(resolved.done, resolved.outcome)
