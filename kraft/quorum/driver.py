@@ -37,8 +37,8 @@ _TICK = 1e-6
 class QuorumDriver:
     """See the module. `clock` returns seconds that never go back; `rng` draws election timeouts.
 
-    `on_reschedule` is called when `next_deadline` may have changed, `on_failure` when the disk failed: the
-    node has to stop then, as nothing that it wrote since can be relied on.
+    `on_reschedule` is called when `next_deadline` may have changed, `on_failure` when the disk, the listener
+    or the driver failed: that has stopped, half done with an event, and the node has to stop as well.
     """
 
     def __init__(
@@ -61,7 +61,7 @@ class QuorumDriver:
         self._store = store
         self.counters = Counters()
         self.on_reschedule: Callable[[], None] = lambda: None
-        self.on_failure: Callable[[StorageError], None] = _crash
+        self.on_failure: Callable[[Exception], None] = _crash
 
         ambient.enter(clock(), rng)
         try:
@@ -185,7 +185,7 @@ class QuorumDriver:
 
     def tick(self) -> None:
         """Do what the time asks for."""
-        self._handle(_nothing)
+        self._handle(lambda: None)  # it has no event of its own
 
     def receive(self, peer: int, message: Message) -> None:
         """A message came in. What breaks the rules is dropped and counted, and its link closed."""
@@ -244,6 +244,8 @@ class QuorumDriver:
                 finally:
                     ambient.leave()
                 self._report()
+        except Exception as error:  # noqa: BLE001 - the root of all events: whoever brings one cannot mend it
+            self._fail(error)
         finally:
             self._inside = False
         self.on_reschedule()
@@ -383,18 +385,15 @@ class QuorumDriver:
             self._disk.run(job.work, partial(self._done, job.finished))
 
     def _done(self, event: Event, error: StorageError | None) -> None:
-        if self._stopped:
-            return
         if error is None:
             self._handle(event)
-        else:
-            self.stop()
-            self.on_failure(error)
+        elif not self._stopped:
+            self._fail(error)
+
+    def _fail(self, error: Exception) -> None:
+        self.stop()
+        self.on_failure(error)
 
 
-def _nothing() -> None:
-    """A tick has no event of its own."""
-
-
-def _crash(error: StorageError) -> None:
+def _crash(error: Exception) -> None:
     raise error

@@ -18,6 +18,7 @@ from kraft.quorum.driver import QuorumDriver
 from kraft.quorum.stored import QuorumStore
 from logstore.storage import LocalStorage, StorageError
 from metadata.log import Outcome
+from metadata.serde import MalformedError
 
 
 class LoopbackLinks:
@@ -191,6 +192,20 @@ async def test_a_failing_disk_ends_the_driver(tmp_path):
         assert await node.propose([b"a"]) is Outcome.UNKNOWN
         assert [failure.reason for failure in node.failures] == ["Input/output error"]
         assert node.driver.next_deadline == math.inf
+
+
+@pytest.mark.parametrize("failure", [MalformedError("what?"), StorageError("snapshot", "gone"), KeyError()])
+async def test_an_event_that_is_left_half_done_ends_the_driver(tmp_path, failure):
+    def refuse(batch):
+        raise failure
+
+    async with quorum(tmp_path, 3) as nodes:
+        leader = await leader_of(nodes)
+        leader.machine.on_committed = refuse
+        async with asyncio.timeout(20):
+            assert await leader.propose([b"a"]) is Outcome.UNKNOWN
+        assert leader.failures == [failure]
+        assert leader.driver.next_deadline == math.inf
 
 
 async def test_work_on_a_disk_thread_keeps_its_order_and_reports_failures():
