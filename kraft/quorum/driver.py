@@ -26,7 +26,6 @@ from kraft.quorum.raft import Raft
 from kraft.quorum.reception import Incoming, Reception
 from kraft.quorum.status import Counters, QuorumStatus, VoterStatus, in_sight
 from kraft.quorum.stored import QuorumStore
-from logstore.storage import StorageError
 from metadata.log import CommittedBatch, Leadership, MetadataLogListener, Outcome
 
 Event = Callable[[], None]
@@ -384,7 +383,7 @@ class QuorumDriver:
         if job is not None:
             self._disk.run(job.work, partial(self._done, job.finished))
 
-    def _done(self, event: Event, error: StorageError | None) -> None:
+    def _done(self, event: Event, error: Exception | None) -> None:
         if error is None:
             self._handle(event)
         elif not self._stopped:

@@ -225,15 +225,16 @@ async def test_work_on_a_disk_thread_keeps_its_order_and_reports_failures():
     await asyncio.to_thread(disk.close)
 
 
-async def test_a_mistake_on_a_disk_thread_is_raised_on_the_loop():
-    disk, raised = ThreadDiskWorker(), asyncio.get_running_loop().create_future()
-    asyncio.get_running_loop().set_exception_handler(
-        lambda _, context: raised.set_result(context["exception"])
-    )
-    disk.run(lambda: {}["missing"], lambda error: None)
-    async with asyncio.timeout(10):
-        assert isinstance(await raised, KeyError)
-    await asyncio.to_thread(disk.close)
+async def test_a_mistake_on_a_disk_thread_ends_the_driver(tmp_path):
+    def stumble(changes):
+        raise KeyError(len(changes))
+
+    async with quorum(tmp_path, 1) as (node,):
+        await leader_of([node])
+        node.store.apply = stumble
+        async with asyncio.timeout(20):
+            assert await node.propose([b"a"]) is Outcome.UNKNOWN
+        assert [type(failure) for failure in node.failures] == [KeyError]
 
 
 def test_pysyncobj_tells_the_real_time_while_no_driver_is_inside():
