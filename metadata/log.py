@@ -39,6 +39,11 @@ class CommittedBatch(msgspec.Struct, frozen=True):
     records: Sequence[bytes]
 
 
+def batch_bytes(records: Sequence[bytes]) -> int:
+    """What encoded records take of a proposal: their bytes, and four for the size of each."""
+    return sum(map(len, records)) + 4 * len(records)
+
+
 class MetadataLogListener(Protocol):
     """What the log tells its state machine, in order, never concurrently and never from inside `propose`."""
 
@@ -67,6 +72,10 @@ class MetadataLog(Protocol):
     @property
     def next_offset(self) -> int:
         """The offset of the first record that is not yet committed here."""
+
+    @property
+    def max_batch_bytes(self) -> int:
+        """The most that one proposal can carry, as `batch_bytes` counts."""
 
     def propose(
         self, term: int, expected_offset: int, records: Sequence[bytes], done: Callable[[Outcome], None]

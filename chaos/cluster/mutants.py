@@ -12,7 +12,7 @@ from kafkawire.batch_header import BatchHeader
 from kafkawire.errors import ErrorCode, KafkaError
 from kraft.broker import durability
 from kraft.broker.transaction_verification import TransactionVerification
-from kraft.controller.service import ControllerService
+from kraft.controller.service import ControllerService, _Decided
 from kraft.coordinator.group.classic_group import ClassicGroup, Member
 from kraft.coordinator.host import Host, resolve
 from kraft.coordinator.runtime import CoordinatorRuntime, _Loading
@@ -139,10 +139,10 @@ def _begin_with_nothing(self: CoordinatorRuntime[Any], index: int, partition: Pa
 
 
 def _answer_before_commit(
-    self: ControllerService, state: Any, offset: int, share: Sequence[tuple[Any, asyncio.Future[Any]]]
+    self: ControllerService, state: Any, offset: int, share: Sequence[_Decided]
 ) -> None:
-    for decision, future in share:
-        resolve(future, decision.reply)
+    for decided in share:
+        resolve(decided.future, decided.reply)
     _propose_share(self, state, offset, share)
 
 

@@ -32,6 +32,8 @@ class MetadataFeed:
         self._publisher = publisher
         self._on_leader = on_leader
         self._loader = MetadataLoader([publisher])
+        self._pieces: list[bytes] = []
+        """What has come of a snapshot."""
         self._leader_id: int | None = None
         self._events = Events("metadata")
 
@@ -45,6 +47,7 @@ class MetadataFeed:
             await asyncio.sleep(RETRY_PAUSE)
 
     async def _follow(self, peer: Peer) -> None:
+        self._pieces.clear()
         offset = self._loader.image.next_offset
         self._events.debug("feed.following", controller=peer.peer_id, offset=offset)
         async with contextlib.aclosing(peer.stream(METADATA_FEED, offset)) as items:
@@ -59,8 +62,11 @@ class MetadataFeed:
 
     def _take(self, value: Any) -> None:
         match value:
-            case {"snapshot": bytes(snapshot), "next_offset": int(next_offset)}:
-                self._loader.on_snapshot(snapshot, next_offset)
+            case {"snapshot": bytes(piece), "next_offset": int(next_offset), "more": bool(more)}:
+                self._pieces.append(piece)
+                if not more:
+                    snapshot, self._pieces = b"".join(self._pieces), []
+                    self._loader.on_snapshot(snapshot, next_offset)
             case {"batches": list(batches)}:
                 self._loader.on_batches([_batch(each) for each in batches])
             case {"leader": leader, "term": int(_)} if leader is None or isinstance(leader, int):

@@ -32,7 +32,7 @@ from metadata.serde import from_wire, to_wire
 from metadata.snapshot import encode_snapshot
 
 FEED_ITEM = 64 * 1024
-"""Bytes of records with which an item of the metadata feed is large enough."""
+"""Bytes of records, or of a snapshot, with which an item of the metadata feed is large enough."""
 
 
 class ControllerEndpoints:
@@ -144,7 +144,8 @@ class ControllerEndpoints:
             batches = self._service.batches_from(offset) if offset <= image.next_offset else []
             if batches is None:
                 offset = image.next_offset
-                yield Reply({"snapshot": encode_snapshot(image), "next_offset": offset})
+                for piece in _in_pieces(encode_snapshot(image), offset):
+                    yield piece
                 continue
             for together in _in_items(batches):
                 offset = together[-1].first_offset + len(together[-1].records)
@@ -163,6 +164,13 @@ def _in_items(batches: Sequence[CommittedBatch]) -> Iterator[Sequence[CommittedB
         if size >= FEED_ITEM or number == len(batches):
             yield batches[first:number]
             first, size = number, 0
+
+
+def _in_pieces(snapshot: bytes, next_offset: int) -> Iterator[Reply]:
+    """A snapshot may be larger than any message; each piece says whether more of it follow."""
+    for end in range(FEED_ITEM, len(snapshot) + FEED_ITEM, FEED_ITEM):
+        piece = snapshot[end - FEED_ITEM : end]
+        yield Reply({"snapshot": piece, "next_offset": next_offset, "more": end < len(snapshot)})
 
 
 def _ignore_failure(future: asyncio.Future[Any]) -> None:

@@ -8,6 +8,7 @@ no longer send.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from kraft.quorum.links import Message
@@ -36,6 +37,8 @@ class TransportLinks:
         self.on_message: Callable[[int, Message], None] = _ignore_message
         self.peers: dict[int, Peer] = {}
         self._incoming: dict[int, Link] = {}
+        self._left: set[Link] = set()
+        """Links that their peers have left for another, not closed yet."""
 
     def register(self, handlers: Handlers) -> None:
         """Take what other voters send."""
@@ -64,11 +67,15 @@ class TransportLinks:
             link.close()
 
     def _received(self, link: Link, value: Any) -> None:
+        if link in self._left:
+            return
         known = self._incoming.get(link.peer_id)
         if known is not link:
             # A peer that dialled anew speaks on its new link; whatever is left in the old one is out of
             # order.
-            if known is not None:
+            if known is not None and not known.closed:
+                self._left.add(known)
+                known.on_close(partial(self._left.discard, known))
                 known.close()
             self._incoming[link.peer_id] = link
         self.on_message(link.peer_id, value)

@@ -27,9 +27,8 @@ from metadata.controller.controller import Controller
 from metadata.controller.decision import ControllerConfig, Decision
 from metadata.image import MetadataImage
 from metadata.loader import MetadataLoader
-from metadata.log import CommittedBatch, Leadership, MetadataLog, Outcome
-from metadata.records import Record
-from metadata.serde import encode_record
+from metadata.log import CommittedBatch, Leadership, MetadataLog, Outcome, batch_bytes
+from metadata.serde import MAX_RECORD_BYTES, encode_record
 
 MAX_IN_FLIGHT = 2000
 """Commands that wait for their commit; more are refused until some are through."""
@@ -38,13 +37,22 @@ SHORTEST_WAIT = 0.005
 MAX_RECORDS_PER_PROPOSAL = 2000
 
 
+class _Decided(msgspec.Struct, frozen=True):
+    """A decision, its records as bytes, and whom to answer. `size` is what it takes of a proposal."""
+
+    reply: Reply
+    records: Sequence[bytes]
+    size: int
+    future: asyncio.Future[Reply]
+
+
 class _Active(msgspec.Struct):
     """This node leads the quorum in `term`. `speculative` is the image that the next decision sees."""
 
     term: int
     controller: Controller
     speculative: MetadataImage
-    deciding: list[tuple[Decision[Reply], asyncio.Future[Reply]]] = msgspec.field(default_factory=list)
+    deciding: list[_Decided] = msgspec.field(default_factory=list)
     in_flight: int = 0
 
 
@@ -140,7 +148,7 @@ class ControllerService:
                 self._events.info("broker.is", broker=broker_id, state=broker.state.value, epoch=broker.epoch)
 
     def _tell(self) -> None:
-        for changed in self._observers:
+        for changed in tuple(self._observers):  # some have seen what they waited for, and leave
             changed()
 
     def _activate(self) -> None:
@@ -151,7 +159,8 @@ class ControllerService:
         self.resigned.clear()
         beginning = controller.begin(self.image)
         if beginning.records:
-            self._accept(state, beginning, asyncio.get_running_loop().create_future())
+            nobody: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
+            self._accept(state, beginning, _encoded(beginning, nobody))
         self._look_at(controller, now)
         self._events.info("controller.active", term=term, offset=self.image.offset)
 
@@ -160,8 +169,8 @@ class ControllerService:
         self.resigned.set()
         if isinstance(state, _Active):
             self._events.info("controller.resigned", term=state.term)
-            for _, future in state.deciding:
-                _fail(future, self.not_active())
+            for decided in state.deciding:
+                _fail(decided.future, self.not_active())
 
     def not_active(self) -> KafkaError:
         """NOT_CONTROLLER; the message is the id of the controller that is active, or empty."""
@@ -175,7 +184,8 @@ class ControllerService:
         """Decide at once; the future has the reply when its records are committed.
 
         It fails with KafkaError NOT_CONTROLLER where another node has to be asked, also when leadership was
-        lost before the commit: the command may then still come into effect.
+        lost before the commit: the command may then still come into effect. What is too large for the log is
+        refused here: the log would take it for lost, and everything in flight with it.
         """
         future: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
         state = self._state
@@ -190,55 +200,69 @@ class ControllerService:
         now = self._clock.monotonic()
         try:
             decision = state.controller.decide(state.speculative, command, now, self._clock.wall_ms())
+            decided = self._fitting(command, _encoded(decision, future))
         except KafkaError as error:
             future.set_exception(error)
             return future
-        self._accept(state, decision, future)
+        self._accept(state, decision, decided)
         self._look_at(state.controller, now)
         return future
 
-    def _accept(self, state: _Active, decision: Decision[Reply], future: asyncio.Future[Reply]) -> None:
+    def _fitting(self, command: Command, decided: _Decided) -> _Decided:
+        """The same. Raises KafkaError(POLICY_VIOLATION) if the log can not take it."""
+        assert self._log is not None
+        longest = max(map(len, decided.records), default=0)
+        if decided.size > self._log.max_batch_bytes or longest > MAX_RECORD_BYTES:
+            self._events.warning("controller.too_large", command=type(command).__name__, bytes=decided.size)
+            raise KafkaError(
+                ErrorCode.POLICY_VIOLATION, "Unable to perform excessively large batch operation."
+            )
+        return decided
+
+    def _accept(self, state: _Active, decision: Decision[Reply], decided: _Decided) -> None:
         if decision.records:
             state.speculative = state.speculative.apply(decision.records, state.speculative.next_offset)
         if not state.deciding:
             asyncio.get_running_loop().call_soon(self._propose, state)
-        state.deciding.append((decision, future))
+        state.deciding.append(decided)
         state.in_flight += 1
 
     def _propose(self, state: _Active) -> None:
         """Put everything decided in this turn into as few proposals as its size allows."""
         if self._state is not state:
             return
-        decided, state.deciding = state.deciding, []
-        offset = state.speculative.next_offset - sum(len(decision.records) for decision, _ in decided)
-        while decided:
-            count, size = 0, 0
-            while count < len(decided) and (count == 0 or size < MAX_RECORDS_PER_PROPOSAL):
-                size += len(decided[count][0].records)
-                count += 1
-            share, decided = decided[:count], decided[count:]
-            self._propose_share(state, offset, share)
-            offset += size
-
-    def _propose_share(
-        self, state: _Active, offset: int, share: Sequence[tuple[Decision[Reply], asyncio.Future[Reply]]]
-    ) -> None:
         assert self._log is not None
-        records: list[Record] = [record for decision, _ in share for record in decision.records]
+        waiting, state.deciding = state.deciding, []
+        offset = state.speculative.next_offset - sum(len(decided.records) for decided in waiting)
+        while waiting:
+            count = records = size = 0
+            for decided in waiting:
+                size += decided.size
+                if count and (records >= MAX_RECORDS_PER_PROPOSAL or size > self._log.max_batch_bytes):
+                    break
+                records += len(decided.records)
+                count += 1
+            share, waiting = waiting[:count], waiting[count:]
+            self._propose_share(state, offset, share)
+            offset += records
+
+    def _propose_share(self, state: _Active, offset: int, share: Sequence[_Decided]) -> None:
+        assert self._log is not None
+        records = [record for decided in share for record in decided.records]
 
         def done(outcome: Outcome) -> None:
             state.in_flight -= len(share)
             if outcome is Outcome.COMMITTED:
-                for decision, future in share:
-                    if not future.done():
-                        future.set_result(decision.reply)
+                for decided in share:
+                    if not decided.future.done():
+                        decided.future.set_result(decided.reply)
                 return
             self._void(state, outcome)
-            for _, future in share:
-                _fail(future, self.not_active())
+            for decided in share:
+                _fail(decided.future, self.not_active())
 
         if records:
-            self._log.propose(state.term, offset, [encode_record(record) for record in records], done)
+            self._log.propose(state.term, offset, records, done)
         else:
             # A reply that changes nothing still waits for its turn: it may rest on what is in flight before
             # it.
@@ -300,6 +324,11 @@ class ControllerService:
                 return math.inf
             case _:
                 assert_never(self._state)
+
+
+def _encoded(decision: Decision[Reply], future: asyncio.Future[Reply]) -> _Decided:
+    records = [encode_record(record) for record in decision.records]
+    return _Decided(decision.reply, records, batch_bytes(records), future)
 
 
 def _fail(future: asyncio.Future[Reply], error: KafkaError) -> None:

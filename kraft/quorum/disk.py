@@ -5,21 +5,18 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from typing import Protocol
 
-from logstore.storage import StorageError
-
 Work = Callable[[], None]
-Done = Callable[[StorageError | None], None]
+Done = Callable[[Exception | None], None]
 
 
 class DiskWorker(Protocol):
     """Does blocking work in the order in which it was given."""
 
     def run(self, work: Work, done: Done) -> None:
-        """Call `work` aside, then `done` on the caller's loop: with None, or with the StorageError that it
-        raised.
+        """Call `work` aside, then `done` on the caller's loop: with None, or with what it raised: a
+        StorageError, or whatever a mistake of ours is.
         """
 
     def close(self) -> None:
@@ -34,27 +31,17 @@ class ThreadDiskWorker:
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix=name)
 
     def run(self, work: Work, done: Done) -> None:
-        """See `DiskWorker`. An error that is not the disk's is raised from the loop's exception handler."""
+        """See `DiskWorker`."""
         self._thread.submit(self._work, work, done)
 
     def _work(self, work: Work, done: Done) -> None:
-        report: Callable[[], None]
+        failure: Exception | None = None
         try:
             work()
-        except StorageError as error:
-            report = partial(done, error)
-        except BaseException as error:
-            report = partial(_raise, error)
-            self._loop.call_soon_threadsafe(report)
-            raise
-        else:
-            report = partial(done, None)
-        self._loop.call_soon_threadsafe(report)
+        except Exception as error:  # noqa: BLE001 - the root of the thread's work; the loop tells whose it is
+            failure = error
+        self._loop.call_soon_threadsafe(done, failure)
 
     def close(self) -> None:
         """See `DiskWorker`."""
         self._thread.shutdown(wait=True, cancel_futures=True)
-
-
-def _raise(error: BaseException) -> None:
-    raise error

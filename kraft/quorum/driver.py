@@ -21,12 +21,11 @@ from kraft.quorum.guarded import GuardedTransport
 from kraft.quorum.journal import Journal
 from kraft.quorum.links import Message, QuorumLinks
 from kraft.quorum.messages import MalformedMessageError, parse
-from kraft.quorum.proposals import Done, Proposal, Proposals, Resolved
+from kraft.quorum.proposals import Done, Proposal, Proposals
 from kraft.quorum.raft import Raft
 from kraft.quorum.reception import Incoming, Reception
 from kraft.quorum.status import Counters, QuorumStatus, VoterStatus, in_sight
 from kraft.quorum.stored import QuorumStore
-from logstore.storage import StorageError
 from metadata.log import CommittedBatch, Leadership, MetadataLogListener, Outcome
 
 Event = Callable[[], None]
@@ -37,8 +36,8 @@ _TICK = 1e-6
 class QuorumDriver:
     """See the module. `clock` returns seconds that never go back; `rng` draws election timeouts.
 
-    `on_reschedule` is called when `next_deadline` may have changed, `on_failure` when the disk failed: the
-    node has to stop then, as nothing that it wrote since can be relied on.
+    `on_reschedule` is called when `next_deadline` may have changed, `on_failure` when the disk, the listener
+    or the driver failed: that has stopped, half done with an event, and the node has to stop as well.
     """
 
     def __init__(
@@ -61,7 +60,7 @@ class QuorumDriver:
         self._store = store
         self.counters = Counters()
         self.on_reschedule: Callable[[], None] = lambda: None
-        self.on_failure: Callable[[StorageError], None] = _crash
+        self.on_failure: Callable[[Exception], None] = _crash
 
         ambient.enter(clock(), rng)
         try:
@@ -105,6 +104,10 @@ class QuorumDriver:
     def next_offset(self) -> int:
         return self._compaction.next_offset
 
+    @property
+    def max_batch_bytes(self) -> int:
+        return self._config.max_entry_bytes - 1 - len(encode_batch(0, 0, []))
+
     def propose(self, term: int, expected_offset: int, records: Sequence[bytes], done: Done) -> None:
         """See `metadata.log.MetadataLog`. Too large, or too many at once: REJECTED, nothing is appended."""
         command = encode_batch(term, expected_offset, records)
@@ -134,7 +137,7 @@ class QuorumDriver:
         """Take no more events; proposals under way are UNKNOWN. The disk may still finish what it began."""
         if not self._stopped:
             self._stopped = True
-            self._notices.extend(map(_tell, self._proposals.abandon()))
+            self._notices.extend(resolved.tell for resolved in self._proposals.abandon())
             self._report()
 
     @property
@@ -181,7 +184,7 @@ class QuorumDriver:
 
     def tick(self) -> None:
         """Do what the time asks for."""
-        self._handle(_nothing)
+        self._handle(lambda: None)  # it has no event of its own
 
     def receive(self, peer: int, message: Message) -> None:
         """A message came in. What breaks the rules is dropped and counted, and its link closed."""
@@ -240,6 +243,8 @@ class QuorumDriver:
                 finally:
                     ambient.leave()
                 self._report()
+        except Exception as error:  # noqa: BLE001 - the root of all events: whoever brings one cannot mend it
+            self._fail(error)
         finally:
             self._inside = False
         self.on_reschedule()
@@ -324,7 +329,7 @@ class QuorumDriver:
             if guard.accepts_proposal(proposal.term, leading):
                 accepted.append(proposal)
             else:
-                self._notices.append(_tell(self._proposals.forget(proposal, Outcome.REJECTED)))
+                self._notices.append(self._proposals.forget(proposal, Outcome.REJECTED).tell)
         if accepted:
             first = self._raft.append([proposal.command for proposal in accepted])
             for index, proposal in enumerate(accepted, first):
@@ -345,13 +350,13 @@ class QuorumDriver:
                 self.counters.skipped_entries += 1
         resolved = self._proposals.applied(index, term, outcome)
         if resolved is not None:
-            self._notices.append(_tell(resolved))
+            self._notices.append(resolved.tell)
 
     def _note_leadership(self) -> None:
         raft = self._raft
         leading = self.leading_term
         if leading != self._leading:
-            self._notices.extend(map(_tell, self._proposals.abandon()))
+            self._notices.extend(resolved.tell for resolved in self._proposals.abandon())
             self._reception.forget_acknowledgements()
             self._leading = leading
         leader = None if raft.is_leader and not raft.has_applied_own_no_op else raft.leader_id
@@ -378,23 +383,16 @@ class QuorumDriver:
         if job is not None:
             self._disk.run(job.work, partial(self._done, job.finished))
 
-    def _done(self, event: Event, error: StorageError | None) -> None:
-        if self._stopped:
-            return
+    def _done(self, event: Event, error: Exception | None) -> None:
         if error is None:
             self._handle(event)
-        else:
-            self.stop()
-            self.on_failure(error)
+        elif not self._stopped:
+            self._fail(error)
+
+    def _fail(self, error: Exception) -> None:
+        self.stop()
+        self.on_failure(error)
 
 
-def _nothing() -> None:
-    """A tick has no event of its own."""
-
-
-def _crash(error: StorageError) -> None:
+def _crash(error: Exception) -> None:
     raise error
-
-
-def _tell(resolved: Resolved) -> Callable[[], None]:
-    return partial(resolved.done, resolved.outcome)

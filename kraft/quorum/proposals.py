@@ -25,6 +25,10 @@ class Resolved(NamedTuple):
     done: Done
     outcome: Outcome
 
+    def tell(self) -> None:
+        """Tell whoever proposed it."""
+        self.done(self.outcome)
+
 
 class Proposals:
     """Every proposal that is taken comes out of here exactly once, with its outcome."""

@@ -232,8 +232,7 @@ class Peer:
                 await self._hurry.wait()
 
     async def _dial(self) -> Connection:
-        host, port = self._address
-        url = URL.build(scheme="http" if self._options.ssl_context is None else "https", host=host, port=port)
+        url = self._url()
         limits = self._options.limits
         connector = CuttableConnector(
             limit=limits.bulk_connections + 1, ssl=self._options.ssl_context or True
@@ -252,12 +251,21 @@ class Peer:
             connector.abort()
             await http.close()
             raise PeerUnavailable(f"{url.authority} did not answer within {limits.dead_after} s") from None
-        except (aiohttp.ClientError, OSError) as error:
+        except (aiohttp.ClientError, OSError, UnicodeError) as error:  # the last: a label that is too long
             await http.close()
             raise PeerUnavailable(f"{url.authority}: {error or type(error).__name__}") from error
         except BaseException:
             await http.close()
             raise
+
+    def _url(self) -> URL:
+        """PeerUnavailable for what is no host: the other node says where it is, and cannot stop this one."""
+        host, port = self._address
+        scheme = "http" if self._options.ssl_context is None else "https"
+        try:
+            return URL.build(scheme=scheme, host=host, port=port)
+        except ValueError as error:
+            raise PeerUnavailable(f"{host}:{port} is no address: {error}") from error
 
     async def _introduce(
         self, http: aiohttp.ClientSession, connector: CuttableConnector, url: URL

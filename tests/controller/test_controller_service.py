@@ -20,9 +20,13 @@ from kraft.controller.service import ControllerService
 from kraft.quorum.config import QuorumConfig
 from kraft.quorum.driver import QuorumDriver
 from metadata.controller.commands import (
+    AlterConfigOp,
+    AlterConfigsResource,
     BrokerHeartbeat,
+    ConfigAlteration,
     CreateTopics,
     CreateTopicsReply,
+    IncrementalAlterConfigs,
     NewTopic,
     RegisterBroker,
     RegisterBrokerReply,
@@ -30,7 +34,8 @@ from metadata.controller.commands import (
 )
 from metadata.controller.decision import ControllerConfig
 from metadata.log import CommittedBatch, Leadership
-from metadata.records import Endpoint, NodeEndpoint
+from metadata.records import ConfigResourceType, Endpoint, NodeEndpoint
+from metadata.serde import MAX_RECORD_BYTES
 
 CLUSTER = "a-cluster"
 
@@ -84,14 +89,15 @@ class ControllerNode(SimulatedNode):
 class Quorum:
     """Three controllers; `until` lets virtual time pass, and the loop's own callbacks with it."""
 
-    def __init__(self) -> None:
+    def __init__(self, **settings: int) -> None:
         rng = random.Random(7)
         self.queue = EventQueue()
         self.network = Network(self.queue, rng, NetworkConditions())
         world = World(self.queue, self.network, Unwatched(), rng)
         clock = VirtualClock(self.queue)
         self.nodes = [
-            ControllerNode(world, QuorumConfig(node_id=voter, voters=(1, 2, 3)), clock) for voter in (1, 2, 3)
+            ControllerNode(world, QuorumConfig(node_id=voter, voters=(1, 2, 3), **settings), clock)
+            for voter in (1, 2, 3)
         ]
         for node in self.nodes:
             node.start()
@@ -135,9 +141,9 @@ def registration(broker_id: int = 1) -> RegisterBroker:
     )
 
 
-async def with_broker() -> tuple[Quorum, ControllerNode]:
+async def with_broker(**settings: int) -> tuple[Quorum, ControllerNode]:
     """A quorum with one broker that may lead."""
-    quorum = Quorum()
+    quorum = Quorum(**settings)
     node = await quorum.active()
     registered = await quorum.answer(node.service.submit(registration()))
     assert isinstance(registered, RegisterBrokerReply)
@@ -257,6 +263,19 @@ async def test_a_reply_that_changes_nothing_waits_for_what_it_rests_on() -> None
     assert created.done()
 
 
+async def test_all_replies_that_wait_for_the_same_commit_leave_with_it() -> None:
+    quorum, node = await with_broker()
+    created = node.service.submit(create("orders"))
+    again = []
+    for _ in range(3):
+        await quorum.turn()
+        again.append(node.service.submit(create("orders")))
+    await quorum.turn()
+    await quorum.answer(created)
+    await quorum.turn()
+    assert [future.done() for future in again] == [True, True, True]
+
+
 async def test_a_refused_command_is_answered_at_once_and_changes_nothing() -> None:
     _, node = await with_broker()
     before = node.service.image
@@ -280,6 +299,57 @@ async def test_commands_beyond_the_limit_are_refused() -> None:
         await quorum.until(future.done)
     assert len(node.service.image.topics) == service_module.MAX_IN_FLIGHT
     assert result_of(await quorum.answer(node.service.submit(create("one-more")))) is ErrorCode.NONE
+
+
+def throttle(topics: int, size: int) -> IncrementalAlterConfigs:
+    """A change of as many topics, each with a value of `size` characters."""
+    value = ",".join(["12345678:1"] * (size // 11))
+    alteration = ConfigAlteration("leader.replication.throttled.replicas", AlterConfigOp.SET, value)
+    names = (f"topic-{number}" for number in range(topics))
+    return IncrementalAlterConfigs(
+        tuple(AlterConfigsResource(ConfigResourceType.TOPIC, name, (alteration,)) for name in names)
+    )
+
+
+async def with_topics(count: int, **settings: int) -> tuple[Quorum, ControllerNode]:
+    quorum, node = await with_broker(**settings)
+    topics = CreateTopics(tuple(NewTopic(f"topic-{number}", 1, 1) for number in range(count)))
+    assert result_of(await quorum.answer(node.service.submit(topics))) is ErrorCode.NONE
+    return quorum, node
+
+
+@pytest.mark.parametrize(
+    ("settings", "command"),
+    [
+        ({}, throttle(40, 32_000)),
+        ({"max_entry_bytes": 3 * MAX_RECORD_BYTES}, throttle(1, 1_100_000)),
+    ],
+    ids=["more than a batch", "more than a record"],
+)
+async def test_what_is_too_large_for_the_log_is_refused_and_nothing_else_is_lost(
+    settings: dict[str, int], command: IncrementalAlterConfigs
+) -> None:
+    quorum, node = await with_topics(40, **settings)
+    before = node.service.image
+    in_flight = node.service.submit(create("orders"))
+    refused = node.service.submit(command)
+    assert result_of(await quorum.answer(in_flight)) is ErrorCode.NONE
+    await quorum.until(refused.done)
+    with pytest.raises(KafkaError) as refusal:
+        refused.result()
+    assert refusal.value.code is ErrorCode.POLICY_VIOLATION
+    assert node.service.image.configs == before.configs
+    assert result_of(await quorum.answer(node.service.submit(create("invoices")))) is ErrorCode.NONE
+
+
+async def test_commands_of_one_turn_that_do_not_fit_together_are_proposed_apart() -> None:
+    quorum, node = await with_topics(20)
+    term = node.service.leadership.term
+    futures = [node.service.submit(throttle(20, size)) for size in (32_000, 31_000, 30_000)]
+    for future in futures:
+        await quorum.answer(future)
+    assert node.service.active
+    assert node.service.leadership.term == term
 
 
 async def test_batches_bring_an_image_up_to_date_and_only_whole_ones() -> None:

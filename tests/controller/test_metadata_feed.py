@@ -34,7 +34,7 @@ class Follower:
 
 
 async def items_of(node: ControllerNode) -> list[Any]:
-    """What the feed has to say up to the newest record."""
+    """What the feed has to say up to the newest record, or to the end of a snapshot."""
     handlers = Handlers(DEFAULT_LIMITS, on_fatal=lambda error: None)
     ControllerEndpoints(node.service, describe_quorum=lambda: None).register(handlers)  # type: ignore[arg-type,return-value]
     link = Link(Session(bytes(16), b"", Identity(1, "a-cluster", "broker")), lambda: None)
@@ -42,6 +42,8 @@ async def items_of(node: ControllerNode) -> list[Any]:
     async with aclosing(handlers.streams[METADATA_FEED](link, 0)) as replies:  # type: ignore[type-var]
         async for reply in replies:
             items.append(reply.value)
+            if "snapshot" in reply.value and not reply.value.get("more"):
+                return items
             for first_offset, _, records in reply.value.get("batches", ()):
                 if first_offset + len(records) == node.service.image.next_offset:
                     return items
@@ -76,4 +78,21 @@ async def test_a_broker_takes_an_item_as_one_change() -> None:
     for item in items:
         feed._take(item)
     assert follower.images == len(items) - 1 == 1
+    assert follower.offset == node.service.image.offset
+
+
+async def test_a_snapshot_comes_in_pieces_and_is_taken_as_one_change() -> None:
+    quorum, node = await with_broker()
+    for number in range(TOPICS):
+        topic = NewTopic(f"topic-{number}", PARTITIONS, 1)
+        await quorum.answer(node.service.submit(CreateTopics((topic,))))
+    node.service.on_snapshot(node.service.take_snapshot(), node.service.image.next_offset)
+    _, *pieces = await items_of(node)
+    assert max(len(item["snapshot"]) for item in pieces) <= FEED_ITEM < len(node.service.take_snapshot())
+    follower = Follower()
+    feed = MetadataFeed({}, follower, on_leader=lambda leader_id: None)
+    for item in pieces:
+        assert follower.images == 0
+        feed._take(item)
+    assert follower.images == 1
     assert follower.offset == node.service.image.offset

@@ -18,6 +18,7 @@ from kraft.quorum.driver import QuorumDriver
 from kraft.quorum.stored import QuorumStore
 from logstore.storage import LocalStorage, StorageError
 from metadata.log import Outcome
+from metadata.serde import MalformedError
 
 
 class LoopbackLinks:
@@ -193,6 +194,20 @@ async def test_a_failing_disk_ends_the_driver(tmp_path):
         assert node.driver.next_deadline == math.inf
 
 
+@pytest.mark.parametrize("failure", [MalformedError("what?"), StorageError("snapshot", "gone"), KeyError()])
+async def test_an_event_that_is_left_half_done_ends_the_driver(tmp_path, failure):
+    def refuse(batch):
+        raise failure
+
+    async with quorum(tmp_path, 3) as nodes:
+        leader = await leader_of(nodes)
+        leader.machine.on_committed = refuse
+        async with asyncio.timeout(20):
+            assert await leader.propose([b"a"]) is Outcome.UNKNOWN
+        assert leader.failures == [failure]
+        assert leader.driver.next_deadline == math.inf
+
+
 async def test_work_on_a_disk_thread_keeps_its_order_and_reports_failures():
     disk, done = ThreadDiskWorker(), asyncio.Event()
     seen = []
@@ -210,15 +225,16 @@ async def test_work_on_a_disk_thread_keeps_its_order_and_reports_failures():
     await asyncio.to_thread(disk.close)
 
 
-async def test_a_mistake_on_a_disk_thread_is_raised_on_the_loop():
-    disk, raised = ThreadDiskWorker(), asyncio.get_running_loop().create_future()
-    asyncio.get_running_loop().set_exception_handler(
-        lambda _, context: raised.set_result(context["exception"])
-    )
-    disk.run(lambda: {}["missing"], lambda error: None)
-    async with asyncio.timeout(10):
-        assert isinstance(await raised, KeyError)
-    await asyncio.to_thread(disk.close)
+async def test_a_mistake_on_a_disk_thread_ends_the_driver(tmp_path):
+    def stumble(changes):
+        raise KeyError(len(changes))
+
+    async with quorum(tmp_path, 1) as (node,):
+        await leader_of([node])
+        node.store.apply = stumble
+        async with asyncio.timeout(20):
+            assert await node.propose([b"a"]) is Outcome.UNKNOWN
+        assert [type(failure) for failure in node.failures] == [KeyError]
 
 
 def test_pysyncobj_tells_the_real_time_while_no_driver_is_inside():

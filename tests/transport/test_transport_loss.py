@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import aiohttp
@@ -107,6 +107,19 @@ async def test_a_new_address_is_dialled_without_waiting_out_the_backoff(loopback
     up = asyncio.Event()
     peer = loopback.peer(1, PeerOptions(backoff_min=3600, backoff_max=3600), on_up=up.set)
     peer.start()
+    peer.address = ("127.0.0.1", port)
+    await loopback.soon(up)
+
+
+@pytest.mark.parametrize("host", ["no host", "", "two..dots", "x" * 64])
+async def test_an_address_that_is_none_is_a_peer_that_is_away(
+    loopback: Any, watch: Callable[[str], Any], host: str
+) -> None:
+    _, port = await echo_server(loopback)
+    down, up = watch("peer.down"), asyncio.Event()
+    peer = loopback.peer(1, address=(host, port), on_up=up.set)
+    peer.start()
+    assert f"{host}:{port}" in (await down.first())["reason"]
     peer.address = ("127.0.0.1", port)
     await loopback.soon(up)
 
