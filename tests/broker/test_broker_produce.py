@@ -107,6 +107,14 @@ def test_records_come_back_as_they_went(wire: Any, topic: str, compression: Comp
     assert all(record.headers == [("a", b"1"), ("a", None), ("", b"")] for record in read)
 
 
+@pytest.mark.parametrize("version", [3, 6])
+def test_zstd_is_refused_from_producers_of_before_it(wire: Any, unharmed: str, version: int) -> None:
+    """They cannot have made it (KIP-110)."""
+    batch = build_batch([(1_700_000_000_000, None, b"value" * 50)], compression=Compression.ZSTD)
+    refused = wire.produce(unharmed, batch, version=version)
+    assert refused.error_code == ErrorCode.UNSUPPORTED_COMPRESSION_TYPE
+
+
 def test_the_broker_sets_the_time_where_the_topic_says_so(wire: Any, make_topic: Any) -> None:
     topic = make_topic(message_timestamp_type="LogAppendTime")
     before = time.time_ns() // 1_000_000
