@@ -20,6 +20,7 @@ from kafkawire.offset_positions import (
     LATEST,
     LATEST_TIERED,
     MAX_TIMESTAMP,
+    known_code,
     means_something,
 )
 from kraft.broker.context import BrokerContext
@@ -72,7 +73,7 @@ class ListOffsetsHandler:
             partition = self._context.replicas.find(topic, asked.partition_index)
             found = _find(partition, asked.timestamp, asked.current_leader_epoch, read_committed)
         except KafkaError as error:
-            code = error.code
+            code = known_code(version, error.code)
         return self._partition(make, asked.partition_index, code, found)
 
     @staticmethod
