@@ -34,6 +34,21 @@ def metadata(wire: Any, *names: str, version: int = 12, auto_create: bool = Fals
     )
 
 
+@pytest.mark.parametrize("version", [10, 11])
+def test_metadata_by_id_is_refused_by_versions_without_it(wire: Any, topic: str, version: int) -> None:
+    """Their requests have the field, their answers no topic without a name."""
+    topic_id = metadata(wire, topic).topics[0].topic_id
+    for asked in ({"name": None, "topic_id": topic_id}, {"name": topic, "topic_id": topic_id}):
+        answer = wire.call(ApiKey.METADATA, version, topics=[asked], allow_auto_topic_creation=False)
+        (told,) = answer.topics
+        assert (told.name, told.error_code) == (asked["name"] or "", ErrorCode.INVALID_REQUEST)
+
+
+def test_a_topic_that_is_asked_for_twice_is_told_once(wire: Any, topic: str) -> None:
+    told = metadata(wire, topic, "never-made", topic, "never-made").topics
+    assert [each.name for each in told] == [topic, "never-made"]
+
+
 @pytest.mark.parametrize(
     ("name", "code"),
     [
