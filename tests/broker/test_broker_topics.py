@@ -451,3 +451,34 @@ def test_the_coordinator_of_a_group_is_found(wire: Any, broker: Any, version: in
     (answer,) = response.coordinators
     assert answer.error_code == ErrorCode.NONE
     assert (answer.host, answer.port) == broker.address
+@pytest.mark.parametrize("name", ["a b", "", ".", "x" * 250])
+def test_what_no_topic_can_be_called(wire: Any, name: str) -> None:
+    pages = wire.call(
+        ApiKey.DESCRIBE_TOPIC_PARTITIONS,
+        0,
+        topics=[{"name": name}],
+        response_partition_limit=1,
+        cursor=None,
+    )
+    assert pages.topics[0].error_code == ErrorCode.INVALID_TOPIC_EXCEPTION
+    assert described(wire, TOPIC, name).error_code == ErrorCode.INVALID_TOPIC_EXCEPTION
+    asked = [{"name": name, "partition_indexes": [0]}]
+    producers = wire.call(ApiKey.DESCRIBE_PRODUCERS, 0, topics=asked).topics[0]
+    assert producers.partitions[0].error_code == ErrorCode.INVALID_TOPIC_EXCEPTION
+
+
+@pytest.mark.parametrize("cursor", [("{topic}", -1), ("zzz", 0)])
+def test_a_cursor_that_points_nowhere_is_refused(wire: Any, topic: str, cursor: tuple[str, int]) -> None:
+    name, index = cursor
+    answer = wire.call(
+        ApiKey.DESCRIBE_TOPIC_PARTITIONS,
+        0,
+        topics=[{"name": topic}],
+        response_partition_limit=1,
+        cursor={"topic_name": name.format(topic=topic), "partition_index": index},
+    )
+    told = [(each.name, each.error_code) for each in answer.topics]
+    assert told == [(topic, ErrorCode.INVALID_REQUEST)]
+    assert answer.next_cursor is None
+
+

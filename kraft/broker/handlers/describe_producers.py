@@ -10,6 +10,7 @@ from kafkawire.errors import ErrorCode, KafkaError
 from kafkawire.messages import response_class
 from kraft.broker.context import BrokerContext
 from kraft.broker.dispatch import Request
+from metadata.controller.topic_names import check_name
 from replication.partition import Partition
 
 
@@ -32,6 +33,7 @@ class DescribeProducersHandler:
         code, text = ErrorCode.NONE, None
         producers: list[Any] = []
         try:
+            check_name(topic)
             partition = self._context.replicas.find(topic, index)
             partition.leads()
             producers = self._producers(make.PartitionResponse, partition)
