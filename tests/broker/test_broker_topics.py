@@ -234,6 +234,15 @@ def grow(wire: Any, topic: str, count: int, **asked: Any) -> int:
     return int(response.results[0].error_code)
 
 
+def test_a_topic_that_is_to_grow_twice_does_not_grow(wire: Any, topic: str) -> None:
+    asked = [{"name": topic, "count": count, "assignments": None} for count in (2, 3)]
+    options = {"timeout_ms": 5000, "validate_only": False}
+    answer = wire.call(ApiKey.CREATE_PARTITIONS, 3, topics=asked, **options)
+    told = [(each.name, each.error_code) for each in answer.results]
+    assert told == [(topic, ErrorCode.INVALID_REQUEST)]
+    assert len(metadata(wire, topic).topics[0].partitions) == 1
+
+
 def test_partitions_are_added_and_never_taken_away(wire: Any, topic: str, batch: Any) -> None:
     assert grow(wire, topic, 3) == ErrorCode.NONE
     assert wire.produce(topic, batch(b"x"), partition=2).error_code == ErrorCode.NONE
@@ -445,12 +454,6 @@ def test_an_unknown_topic_is_described_as_such(wire: Any) -> None:
     assert response.topics[0].error_code == ErrorCode.UNKNOWN_TOPIC_OR_PARTITION
 
 
-@pytest.mark.parametrize("version", range(7))
-def test_the_coordinator_of_a_group_is_found(wire: Any, broker: Any, version: int) -> None:
-    response = wire.call(ApiKey.FIND_COORDINATOR, version, key_type=0, coordinator_keys=["group"])
-    (answer,) = response.coordinators
-    assert answer.error_code == ErrorCode.NONE
-    assert (answer.host, answer.port) == broker.address
 @pytest.mark.parametrize("name", ["a b", "", ".", "x" * 250])
 def test_what_no_topic_can_be_called(wire: Any, name: str) -> None:
     pages = wire.call(
@@ -482,3 +485,9 @@ def test_a_cursor_that_points_nowhere_is_refused(wire: Any, topic: str, cursor: 
     assert answer.next_cursor is None
 
 
+@pytest.mark.parametrize("version", range(7))
+def test_the_coordinator_of_a_group_is_found(wire: Any, broker: Any, version: int) -> None:
+    response = wire.call(ApiKey.FIND_COORDINATOR, version, key_type=0, coordinator_keys=["group"])
+    (answer,) = response.coordinators
+    assert answer.error_code == ErrorCode.NONE
+    assert (answer.host, answer.port) == broker.address
