@@ -192,6 +192,13 @@ def test_producer_ids_are_given_once(connect: Any) -> None:
     assert len(set(ids)) == 1005
 
 
+@pytest.mark.parametrize("half", [{"producer_id": 5}, {"producer_epoch": 5}])
+def test_half_a_producer_is_none(wire: Any, half: dict[str, int]) -> None:
+    asked = {"transactional_id": None, "transaction_timeout_ms": 60_000}
+    refused = wire.call(ApiKey.INIT_PRODUCER_ID, 4, **asked, **half)
+    assert (refused.error_code, refused.producer_id) == (ErrorCode.INVALID_REQUEST, -1)
+
+
 def test_a_repeated_batch_is_answered_as_the_original(wire: Any, topic: str, batch: Batch) -> None:
     producer_id = init_producer(wire)
     batches = [
