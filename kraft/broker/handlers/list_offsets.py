@@ -93,8 +93,8 @@ def _check(version: int, timestamp: int) -> None:
 
 
 def _find(partition: Partition, timestamp: int, claimed_epoch: int, read_committed: bool) -> _Found:
-    leader = partition.leads()
     partition.check_epoch(claimed_epoch)
+    leader = partition.leads()
     log = partition.log
     if timestamp == LATEST:
         end = partition.latest_offset(read_committed=read_committed)
