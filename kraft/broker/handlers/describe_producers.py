@@ -1,5 +1,7 @@
-"""DescribeProducers (key 61): which idempotent producers a partition's leader remembers. Version 0
-(KIP-664)."""
+"""DescribeProducers (key 61): which idempotent producers a replica remembers. Version 0 (KIP-664).
+
+Followers answer as well: who compares what they say with the leader's finds a replica that went astray.
+"""
 
 from __future__ import annotations
 
@@ -35,7 +37,6 @@ class DescribeProducersHandler:
         try:
             check_name(topic)
             partition = self._context.replicas.find(topic, index)
-            partition.leads()
             producers = self._producers(make.PartitionResponse, partition)
         except KafkaError as error:
             code, text = error.code, error.message or None
