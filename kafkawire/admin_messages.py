@@ -11,6 +11,15 @@ CLIENT_METRICS: Final = 16
 """Kafka's number of the config resources that ListConfigResources 0 was made for (KIP-714)."""
 
 
+_METADATA_BY_ID: Final = 12
+"""Two versions earlier requests have the field, and answers no topic without a name."""
+
+
+def metadata_by_id(version: int) -> bool:
+    """Whether Metadata may be asked about topics by their ids (KIP-516)."""
+    return version >= _METADATA_BY_ID
+
+
 class UpgradeType(IntEnum):
     """What an update of a feature is allowed to do (KIP-584)."""
 

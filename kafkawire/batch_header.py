@@ -142,6 +142,16 @@ def read_header(buffer: Buffer, position: int = 0) -> BatchHeader:
     return tuple.__new__(BatchHeader, fields)
 
 
+def is_zstd(buffer: Buffer) -> bool:
+    """True if the batch at the start of `buffer` says that it is compressed with zstd; False if there is
+    none.
+    """
+    if len(buffer) < BATCH_OVERHEAD:
+        return False
+    (attributes,) = _ATTRIBUTES.unpack_from(buffer, _AFTER_CRC_AT)
+    return bool(attributes & _COMPRESSION_MASK == Compression.ZSTD)
+
+
 def headers(buffer: Buffer) -> Iterator[tuple[int, BatchHeader]]:
     """Position and header of each whole batch in `buffer`; a partial batch at the end is left out.
 

@@ -14,6 +14,7 @@ MAX_PARTITIONS = 100_000
 """Most partitions that one request may name; each costs far more memory than bytes on the wire."""
 
 _VERSIONS = range(APIS[ApiKey.PRODUCE].min_version, APIS[ApiKey.PRODUCE].max_version + 1)
+_ZSTD = 7
 _FLEXIBLE = 9
 _TOPIC_IDS = 13
 
@@ -38,6 +39,11 @@ class ProduceRequest(NamedTuple):
     acks: int
     timeout_ms: int
     partitions: list[ProducePartition]
+
+
+def knows_zstd(version: int) -> bool:
+    """Whether batches may be compressed with zstd (KIP-110)."""
+    return version >= _ZSTD
 
 
 def decode_produce_request(version: int, body: memoryview) -> ProduceRequest:

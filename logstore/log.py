@@ -35,6 +35,7 @@ from logstore.validation import (
     check_client_batch,
     check_keys,
     check_leader_batches,
+    no_batch,
 )
 
 __all__ = [
@@ -150,14 +151,17 @@ class Log:
         `records` is one whole batch; if it is writable it is stamped in place, else copied. A batch that its
         producer has sent before is not written: the answer is that of the first time. Raises KafkaError:
         CORRUPT_MESSAGE, INVALID_RECORD, MESSAGE_TOO_LARGE, RECORD_LIST_TOO_LARGE, INVALID_TIMESTAMP,
-        UNSUPPORTED_COMPRESSION_TYPE, UNSUPPORTED_FOR_MESSAGE_FORMAT, OUT_OF_ORDER_SEQUENCE_NUMBER,
-        INVALID_PRODUCER_EPOCH, INVALID_TXN_STATE, TRANSACTION_COORDINATOR_FENCED; StorageError.
+        UNSUPPORTED_COMPRESSION_TYPE, OUT_OF_ORDER_SEQUENCE_NUMBER, INVALID_PRODUCER_EPOCH, INVALID_TXN_STATE,
+        TRANSACTION_COORDINATOR_FENCED; StorageError.
         """
         content = self._content
         if content.failure is not None:
             content.check_usable()
         config = content.config
-        header = read_header(records)
+        try:
+            header = read_header(records)
+        except KafkaError as error:
+            raise no_batch(records, error) from None
         size = len(records)
         if origin is Origin.CLIENT:
             check_client_batch(header, size, config, now_ms)

@@ -1,6 +1,7 @@
 """What a leader checks of a batch before it appends it, judging by the header alone.
 
-The order and the error codes follow Kafka's `UnifiedLog.analyzeAndValidateRecords` and `LogValidator`.
+The order and the error codes follow Kafka's `ProduceRequest.validateRecords`,
+`UnifiedLog.analyzeAndValidateRecords` and `LogValidator`.
 Records are not decoded, except for the keys of a compacted topic: the timestamps that count are those of the
 first record and the largest one, which the header carries. That their number is what the header says is not
 checked beyond what fits into the batch: to go from length to length takes 0.22 µs a record, more than
@@ -49,16 +50,25 @@ class Origin(Enum):
     """The quorum's leader: entries of its own log."""
 
 
+def no_batch(records: Buffer, error: KafkaError) -> KafkaError:
+    """What a producer is told whose batch has no header, as `error` says. It is INVALID_RECORD where Kafka's
+    `ProduceRequest.validateRecords` finds no batch, or one of an older format: producers repeat what they are
+    told is CORRUPT_MESSAGE, and it would be refused again."""
+    if len(records) < BATCH_OVERHEAD or error.code is ErrorCode.UNSUPPORTED_FOR_MESSAGE_FORMAT:
+        return KafkaError(ErrorCode.INVALID_RECORD, error.message)
+    return error
+
+
 def check_client_batch(header: BatchHeader, given: int, config: LogConfig, now_ms: int) -> None:
     """Judge one batch in `given` bytes, all but its checksum.
 
-    Raises KafkaError: CORRUPT_MESSAGE, INVALID_RECORD, MESSAGE_TOO_LARGE, RECORD_LIST_TOO_LARGE,
-    UNSUPPORTED_COMPRESSION_TYPE, INVALID_TIMESTAMP.
+    Raises KafkaError: INVALID_RECORD, MESSAGE_TOO_LARGE, RECORD_LIST_TOO_LARGE, UNSUPPORTED_COMPRESSION_TYPE,
+    INVALID_TIMESTAMP.
     """
     size = header.batch_length + LOG_OVERHEAD
     if size != given:
         if size > given:
-            raise KafkaError(ErrorCode.CORRUPT_MESSAGE, f"{given} bytes of a batch of {size}")
+            raise KafkaError(ErrorCode.INVALID_RECORD, f"{given} bytes of a batch of {size}")
         raise KafkaError(ErrorCode.INVALID_RECORD, "a partition takes exactly one batch per request")
     if header.base_offset != 0:
         raise KafkaError(ErrorCode.INVALID_RECORD, f"base offset {header.base_offset} instead of 0")

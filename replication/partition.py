@@ -67,8 +67,8 @@ class Partition:
         raise KafkaError(ErrorCode.NOT_LEADER_OR_FOLLOWER)
 
     def check_epoch(self, claimed: int) -> None:
-        """Refuse a request from another leader epoch (KIP-320): FENCED_LEADER_EPOCH, UNKNOWN_LEADER_EPOCH.
-        -1 claims nothing."""
+        """Refuse a request from another leader epoch (KIP-320): FENCED_LEADER_EPOCH, UNKNOWN_LEADER_EPOCH. -1
+        claims nothing. Asked before who leads: a client that knows a newer epoch may be right to come."""
         if claimed in (-1, self.role.epoch):
             return
         if claimed < self.role.epoch:
@@ -180,9 +180,9 @@ class Partition:
         Raises KafkaError NOT_LEADER_OR_FOLLOWER, FENCED_LEADER_EPOCH, UNKNOWN_LEADER_EPOCH,
         OFFSET_OUT_OF_RANGE.
         """
-        self.leads()
         if claimed_epoch != -1:
             self.check_epoch(claimed_epoch)
+        self.leads()
         log = self.log
         start = log.start_offset
         if not start <= offset <= log.end_offset:
@@ -198,8 +198,8 @@ class Partition:
     def latest_offset(self, *, read_committed: bool, claimed_epoch: int = -1) -> int:
         """The end that a consumer sees. OFFSET_NOT_AVAILABLE until the high watermark of a new leader has
         reached the start of its epoch: an older leader may have shown more (KIP-207)."""
-        leader = self.leads()
         self.check_epoch(claimed_epoch)
+        leader = self.leads()
         if self.high_watermark < leader.start_offset:
             raise KafkaError(ErrorCode.OFFSET_NOT_AVAILABLE)
         return self.log.last_stable_offset(self.high_watermark) if read_committed else self.high_watermark

@@ -2,14 +2,16 @@
 again.
 
 A session is identified by its id and counts its requests by epoch: 0 opens one, -1 closes it, anything else
-has to be the next number. A bounded number is kept; when it is reached the one that was idle longest goes,
-if it was idle for EVICTION_AFTER, and its client begins anew. Otherwise whoever comes is answered in full,
-with session id 0: clients that are all at work would take the sessions from each other with every fetch.
-`max_sessions` of 0 answers every fetch so.
+has to be the next number. A session of no partitions is none. A bounded number is kept; when it is reached
+the one that was idle longest goes, if it was idle for EVICTION_AFTER, or the smallest of those that are older
+than that for a larger one, and its client begins anew (Kafka's `FetchSessionCache`). Otherwise whoever comes
+is answered in full, with session id 0: clients that are all at work would take the sessions from each other
+with every fetch. `max_sessions` of 0 answers every fetch so.
 """
 
 from __future__ import annotations
 
+from bisect import bisect_left, insort
 from collections.abc import Sequence
 
 from kafkawire.errors import ErrorCode, KafkaError
@@ -23,6 +25,7 @@ SESSIONLESS = 0
 OPENING_EPOCH = 0
 CLOSING_EPOCH = -1
 _LAST_EPOCH = 2**31 - 1
+_NOT_LISTED = -1
 
 
 class ClientSession:
@@ -34,6 +37,9 @@ class ClientSession:
         self.epoch = 1
         self.last_used = 0.0
         """When its client asked last (monotonic seconds)."""
+        self.created = 0.0
+        self.listed_size = _NOT_LISTED
+        """Under how many partitions `ClientSessions` has it among those that make room for larger ones."""
         self.topic_ids = fetch.topic_ids
         """Whether the client refers to topics by id: it has to go on as it began."""
         self._wanted = {(part.topic, part.partition): part for part in fetch.partitions}
@@ -41,6 +47,11 @@ class ClientSession:
         self._opening = True
         self.names: dict[TopicRef, str] = {}
         """What topics were called when the client referred to them by id."""
+
+    @property
+    def size(self) -> int:
+        """How many partitions it has."""
+        return len(self._wanted)
 
     def note_names(self, fetch: FetchRequest, topics: TopicsImage) -> None:
         """Remember what the topics that the request adds are called now."""
@@ -91,6 +102,8 @@ class ClientSessions:
         self._max = max_sessions
         self._next_id = max(1, first_id % (2**31 - 1))
         self._sessions: dict[int, ClientSession] = {}
+        self._by_size: list[tuple[int, int]] = []
+        """(partitions, id) of the sessions that are old enough to make room for larger ones."""
 
     def __len__(self) -> int:
         return len(self._sessions)
@@ -102,8 +115,8 @@ class ClientSessions:
         FETCH_SESSION_TOPIC_ID_ERROR.
         """
         if fetch.session_epoch in (OPENING_EPOCH, CLOSING_EPOCH):
-            self._sessions.pop(fetch.session_id, None)
-            if fetch.session_epoch == CLOSING_EPOCH or not self._has_room(now):
+            self._drop(fetch.session_id)
+            if fetch.session_epoch == CLOSING_EPOCH or not self._has_room(fetch, now):
                 return ClientSession(SESSIONLESS, fetch)
             return self._new(fetch, now)
         session = self._sessions.get(fetch.session_id)
@@ -114,25 +127,51 @@ class ClientSessions:
         if fetch.topic_ids != session.topic_ids:
             raise KafkaError(ErrorCode.FETCH_SESSION_TOPIC_ID_ERROR)
         session.amend(fetch)
+        if not session.size:
+            self._drop(fetch.session_id)
+            return ClientSession(SESSIONLESS, fetch)
         session.last_used = now
         # The order of the dictionary is the order of use.
         self._sessions[fetch.session_id] = self._sessions.pop(fetch.session_id)
+        if session.listed_size != session.size and now - session.created > EVICTION_AFTER:
+            self._unlist(session)
+            session.listed_size = session.size
+            insort(self._by_size, (session.size, session.session_id))
         return session
 
-    def _has_room(self, now: float) -> bool:
-        """Whether there is a place for one more, if need be that of the one that was idle longest."""
+    def _has_room(self, fetch: FetchRequest, now: float) -> bool:
+        """Whether there is a place for one more, if need be that of the one that was idle longest or of one
+        that is smaller."""
         if len(self._sessions) < self._max:
             return True
         idle = next(iter(self._sessions.values()), None)
-        if idle is None or now - idle.last_used < EVICTION_AFTER:
+        if idle is None:
             return False
-        del self._sessions[idle.session_id]
-        return True
+        if now - idle.last_used >= EVICTION_AFTER:
+            self._drop(idle.session_id)
+            return True
+        if self._by_size:
+            size, smallest = self._by_size[0]
+            if size < ClientSession(SESSIONLESS, fetch).size:
+                self._drop(smallest)
+                return True
+        return False
+
+    def _drop(self, session_id: int) -> None:
+        """Forget a session, if there is one of that id."""
+        session = self._sessions.pop(session_id, None)
+        if session is not None:
+            self._unlist(session)
+
+    def _unlist(self, session: ClientSession) -> None:
+        if session.listed_size != _NOT_LISTED:
+            del self._by_size[bisect_left(self._by_size, (session.listed_size, session.session_id))]
+            session.listed_size = _NOT_LISTED
 
     def _new(self, fetch: FetchRequest, now: float) -> ClientSession:
         session_id = self._next_id
         self._next_id = 1 if session_id == 2**31 - 1 else session_id + 1
         session = ClientSession(session_id, fetch)
-        session.last_used = now
+        session.created = session.last_used = now
         self._sessions[session_id] = session
         return session

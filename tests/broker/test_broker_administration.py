@@ -45,6 +45,12 @@ def test_records_are_deleted(wire: Any, topic: str, batch: Callable[..., bytes],
     assert wire.produce(topic, batch(b"d")).base_offset == 3
 
 
+def test_the_last_offset_for_a_partition_counts(wire: Any, topic: str, batch: Callable[..., bytes]) -> None:
+    for value in (b"a", b"b", b"c"):
+        wire.produce(topic, batch(value))
+    assert delete(wire, (topic, 0, 3), (topic, 0, 1)) == [(ErrorCode.NONE, 1)]
+
+
 @pytest.mark.parametrize("offset", [2, -2, 2**63 - 1, -(2**63)])
 def test_an_offset_that_is_not_there(wire: Any, unharmed: str, offset: int) -> None:
     assert delete(wire, (unharmed, 0, offset)) == [(ErrorCode.OFFSET_OUT_OF_RANGE, -1)]

@@ -193,12 +193,12 @@ def test_deleting_in_every_version(wire: Any, group: str, topic: str, version: i
 def test_offsets_can_be_deleted(wire: Any, group: str, topic: str) -> None:
     commit(wire, group, topic, 3)
     topics = [
-        {"name": topic, "partitions": [{"partition_index": 0}]},
+        {"name": topic, "partitions": [{"partition_index": each} for each in (0, 7, -1)]},
         {"name": "never-made", "partitions": [{"partition_index": 0}]},
     ]
     answer = wire.call(ApiKey.OFFSET_DELETE, 0, group_id=group, topics=topics)
     codes = [part.error_code for each in answer.topics for part in each.partitions]
-    assert codes == [ErrorCode.NONE, ErrorCode.UNKNOWN_TOPIC_OR_PARTITION]
+    assert codes == [ErrorCode.NONE] + [ErrorCode.UNKNOWN_TOPIC_OR_PARTITION] * 3
     assert committed(wire, group, topic) == -1
     unknown = wire.call(ApiKey.OFFSET_DELETE, 0, group_id="group-never", topics=topics)
     assert unknown.error_code == ErrorCode.GROUP_ID_NOT_FOUND

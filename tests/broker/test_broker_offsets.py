@@ -105,6 +105,16 @@ def test_offsets_of_what_is_not_there(wire: Any, filled: str) -> None:
     assert list_offset(wire, filled, -1, current_leader_epoch=9).error_code == ErrorCode.UNKNOWN_LEADER_EPOCH
 
 
+def test_a_partition_that_is_named_twice_is_refused(wire: Any, filled: str) -> None:
+    asked = {"name": filled, "partitions": [{"partition_index": 0, "timestamp": each} for each in (-1, -2)]}
+    for topics in ([asked], [asked | {"partitions": [each]} for each in asked["partitions"]]):
+        answer = wire.call(ApiKey.LIST_OFFSETS, 11, replica_id=-1, isolation_level=0, topics=topics)
+        told = [(topic.name, part) for topic in answer.topics for part in topic.partitions]
+        assert [(name, part.partition_index, part.error_code, part.offset) for name, part in told] == [
+            (filled, 0, ErrorCode.INVALID_REQUEST, -1)
+        ]
+
+
 def epoch_end(wire: Any, topic: str, epoch: int, *, version: int = 4, **asked: Any) -> Any:
     partition = {"partition": 0, "current_leader_epoch": -1, "leader_epoch": epoch} | asked
     response = wire.call(

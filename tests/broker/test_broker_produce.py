@@ -44,9 +44,7 @@ def wrong_checksum(batch: bytes) -> bytes:
     ("spoil", "code"),
     [
         pytest.param(wrong_checksum, ErrorCode.CORRUPT_MESSAGE, id="checksum"),
-        pytest.param(
-            lambda b: patched(b, MAGIC_AT, ">b", 1), ErrorCode.UNSUPPORTED_FOR_MESSAGE_FORMAT, id="magic 1"
-        ),
+        pytest.param(lambda b: patched(b, MAGIC_AT, ">b", 1), ErrorCode.INVALID_RECORD, id="magic 1"),
         pytest.param(lambda b: patched(b, MAGIC_AT, ">b", 3), ErrorCode.CORRUPT_MESSAGE, id="magic 3"),
         pytest.param(lambda b: resealed(b, COUNT_AT, ">i", 3), ErrorCode.INVALID_RECORD, id="count of 3"),
         pytest.param(lambda b: resealed(b, COUNT_AT, ">i", 0), ErrorCode.INVALID_RECORD, id="count of 0"),
@@ -62,12 +60,12 @@ def wrong_checksum(batch: bytes) -> bytes:
         pytest.param(lambda b: resealed(b, 21, ">h", 0x08), ErrorCode.INVALID_TIMESTAMP, id="append time"),
         pytest.param(lambda b: resealed(b, 21, ">h", 0x10), ErrorCode.INVALID_RECORD, id="no transaction"),
         pytest.param(lambda b: b + b, ErrorCode.INVALID_RECORD, id="two batches"),
-        pytest.param(lambda b: b[:-1], ErrorCode.CORRUPT_MESSAGE, id="cut off"),
-        pytest.param(lambda b: b[: BATCH_OVERHEAD - 1], ErrorCode.CORRUPT_MESSAGE, id="cut off header"),
-        pytest.param(lambda b: patched(b, 8, ">i", 2**31 - 1), ErrorCode.CORRUPT_MESSAGE, id="huge length"),
+        pytest.param(lambda b: b[:-1], ErrorCode.INVALID_RECORD, id="cut off"),
+        pytest.param(lambda b: b[: BATCH_OVERHEAD - 1], ErrorCode.INVALID_RECORD, id="cut off header"),
+        pytest.param(lambda b: patched(b, 8, ">i", 2**31 - 1), ErrorCode.INVALID_RECORD, id="huge length"),
         pytest.param(lambda b: patched(b, 8, ">i", -1), ErrorCode.CORRUPT_MESSAGE, id="negative length"),
-        pytest.param(lambda b: b"", ErrorCode.CORRUPT_MESSAGE, id="empty"),
-        pytest.param(lambda b: None, ErrorCode.CORRUPT_MESSAGE, id="null"),
+        pytest.param(lambda b: b"", ErrorCode.INVALID_RECORD, id="empty"),
+        pytest.param(lambda b: None, ErrorCode.INVALID_RECORD, id="null"),
     ],
 )
 def test_a_batch_that_is_wrong_is_refused(
@@ -105,6 +103,14 @@ def test_records_come_back_as_they_went(wire: Any, topic: str, compression: Comp
     assert [(record.timestamp, record.key, record.value) for record in read] == sent
     assert [record.offset for record in read] == list(range(9))
     assert all(record.headers == [("a", b"1"), ("a", None), ("", b"")] for record in read)
+
+
+@pytest.mark.parametrize("version", [3, 6])
+def test_zstd_is_refused_from_producers_of_before_it(wire: Any, unharmed: str, version: int) -> None:
+    """They cannot have made it (KIP-110)."""
+    batch = build_batch([(1_700_000_000_000, None, b"value" * 50)], compression=Compression.ZSTD)
+    refused = wire.produce(unharmed, batch, version=version)
+    assert refused.error_code == ErrorCode.UNSUPPORTED_COMPRESSION_TYPE
 
 
 def test_the_broker_sets_the_time_where_the_topic_says_so(wire: Any, make_topic: Any) -> None:
@@ -184,6 +190,13 @@ def test_producer_ids_are_given_once(connect: Any) -> None:
     wires = [connect() for _ in range(3)]
     ids = [init_producer(wires[index % 3]) for index in range(1005)]
     assert len(set(ids)) == 1005
+
+
+@pytest.mark.parametrize("half", [{"producer_id": 5}, {"producer_epoch": 5}])
+def test_half_a_producer_is_none(wire: Any, half: dict[str, int]) -> None:
+    asked = {"transactional_id": None, "transaction_timeout_ms": 60_000}
+    refused = wire.call(ApiKey.INIT_PRODUCER_ID, 4, **asked, **half)
+    assert (refused.error_code, refused.producer_id) == (ErrorCode.INVALID_REQUEST, -1)
 
 
 def test_a_repeated_batch_is_answered_as_the_original(wire: Any, topic: str, batch: Batch) -> None:

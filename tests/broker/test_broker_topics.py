@@ -34,6 +34,21 @@ def metadata(wire: Any, *names: str, version: int = 12, auto_create: bool = Fals
     )
 
 
+@pytest.mark.parametrize("version", [10, 11])
+def test_metadata_by_id_is_refused_by_versions_without_it(wire: Any, topic: str, version: int) -> None:
+    """Their requests have the field, their answers no topic without a name."""
+    topic_id = metadata(wire, topic).topics[0].topic_id
+    for asked in ({"name": None, "topic_id": topic_id}, {"name": topic, "topic_id": topic_id}):
+        answer = wire.call(ApiKey.METADATA, version, topics=[asked], allow_auto_topic_creation=False)
+        (told,) = answer.topics
+        assert (told.name, told.error_code) == (asked["name"] or "", ErrorCode.INVALID_REQUEST)
+
+
+def test_a_topic_that_is_asked_for_twice_is_told_once(wire: Any, topic: str) -> None:
+    told = metadata(wire, topic, "never-made", topic, "never-made").topics
+    assert [each.name for each in told] == [topic, "never-made"]
+
+
 @pytest.mark.parametrize(
     ("name", "code"),
     [
@@ -217,6 +232,15 @@ def grow(wire: Any, topic: str, count: int, **asked: Any) -> int:
         validate_only=False,
     )
     return int(response.results[0].error_code)
+
+
+def test_a_topic_that_is_to_grow_twice_does_not_grow(wire: Any, topic: str) -> None:
+    asked = [{"name": topic, "count": count, "assignments": None} for count in (2, 3)]
+    options = {"timeout_ms": 5000, "validate_only": False}
+    answer = wire.call(ApiKey.CREATE_PARTITIONS, 3, topics=asked, **options)
+    told = [(each.name, each.error_code) for each in answer.results]
+    assert told == [(topic, ErrorCode.INVALID_REQUEST)]
+    assert len(metadata(wire, topic).topics[0].partitions) == 1
 
 
 def test_partitions_are_added_and_never_taken_away(wire: Any, topic: str, batch: Any) -> None:
@@ -428,6 +452,37 @@ def test_an_unknown_topic_is_described_as_such(wire: Any) -> None:
         cursor=None,
     )
     assert response.topics[0].error_code == ErrorCode.UNKNOWN_TOPIC_OR_PARTITION
+
+
+@pytest.mark.parametrize("name", ["a b", "", ".", "x" * 250])
+def test_what_no_topic_can_be_called(wire: Any, name: str) -> None:
+    pages = wire.call(
+        ApiKey.DESCRIBE_TOPIC_PARTITIONS,
+        0,
+        topics=[{"name": name}],
+        response_partition_limit=1,
+        cursor=None,
+    )
+    assert pages.topics[0].error_code == ErrorCode.INVALID_TOPIC_EXCEPTION
+    assert described(wire, TOPIC, name).error_code == ErrorCode.INVALID_TOPIC_EXCEPTION
+    asked = [{"name": name, "partition_indexes": [0]}]
+    producers = wire.call(ApiKey.DESCRIBE_PRODUCERS, 0, topics=asked).topics[0]
+    assert producers.partitions[0].error_code == ErrorCode.INVALID_TOPIC_EXCEPTION
+
+
+@pytest.mark.parametrize("cursor", [("{topic}", -1), ("zzz", 0)])
+def test_a_cursor_that_points_nowhere_is_refused(wire: Any, topic: str, cursor: tuple[str, int]) -> None:
+    name, index = cursor
+    answer = wire.call(
+        ApiKey.DESCRIBE_TOPIC_PARTITIONS,
+        0,
+        topics=[{"name": topic}],
+        response_partition_limit=1,
+        cursor={"topic_name": name.format(topic=topic), "partition_index": index},
+    )
+    told = [(each.name, each.error_code) for each in answer.topics]
+    assert told == [(topic, ErrorCode.INVALID_REQUEST)]
+    assert answer.next_cursor is None
 
 
 @pytest.mark.parametrize("version", range(7))

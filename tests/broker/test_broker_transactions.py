@@ -763,11 +763,20 @@ def test_an_admin_client_aborts_what_nobody_ends(client: Client, topic: str, ver
 
 
 def test_markers_that_are_refused(client: Client, topic: str) -> None:
+    client.start()
     client.write(topic, b"begun")
     assert markers(client, topic, producer_epoch=client.epoch - 1) == ErrorCode.INVALID_PRODUCER_EPOCH
     assert markers(client, topic, partition=9) == ErrorCode.UNKNOWN_TOPIC_OR_PARTITION
     assert markers(client, "nowhere") == ErrorCode.UNKNOWN_TOPIC_OR_PARTITION
     assert data_of(client.wire, committed(client.wire, topic)) == []
+
+
+@pytest.mark.parametrize("nobody", [{"producer_id": -1}, {"producer_epoch": -1}])
+def test_there_are_no_markers_of_nobody(client: Client, topic: str, nobody: dict[str, int]) -> None:
+    end = committed(client.wire, topic).high_watermark
+    for name in (topic, "__consumer_offsets"):
+        assert markers(client, name, **nobody) == ErrorCode.UNKNOWN_SERVER_ERROR
+    assert committed(client.wire, topic).high_watermark == end
 
 
 @pytest.mark.parametrize("version", [1, 2])

@@ -142,11 +142,13 @@ async def test_preferred_leaders_are_elected_on_demand(world: Any) -> None:
     assert await world.leader(topic) == wanted
 
 
-async def open_transaction(world: Any, topic: str) -> Any:
-    """The producer with a transaction in partition 0 as its leader describes it."""
+async def open_transaction(world: Any, topic: str, broker: int | None = None) -> Any:
+    """The producer with a transaction in partition 0 as its leader describes it, or another broker."""
+    if broker is None:
+        broker = await world.leader(topic)
     make = request_class(ApiKey.DESCRIBE_PRODUCERS)
     request = make(topics=[make.TopicRequest(name=topic, partition_indexes=[0])])
-    response = await world.client.call(await world.leader(topic), ApiKey.DESCRIBE_PRODUCERS, request)
+    response = await world.client.call(broker, ApiKey.DESCRIBE_PRODUCERS, request)
     ((partition,),) = [each.partitions for each in response.topics]
     assert partition.error_code == ErrorCode.NONE
     (producer,) = partition.active_producers
@@ -182,6 +184,8 @@ async def test_markers_follow_a_partition_that_moved(world: Any) -> None:
         producer.begin()
         assert await (await producer.send(topic, b"begun here, committed there", partition=0)) == 0
         assert await world.leader(topic) == one
+        known = {(await open_transaction(world, topic, each)).producer_id for each in (one, two, three)}
+        assert len(known) == 1, "every replica describes it (KIP-664)"
         assert await reassign(world, topic, [two, one, three]) is ErrorCode.NONE
 
         async def moved() -> bool:

@@ -298,6 +298,16 @@ def test_a_transaction_needs_the_members_epoch_too(world: Any) -> None:
     assert world.commit(generation=1, **fields) is ErrorCode.NONE
 
 
+def test_a_transaction_that_names_no_member_is_not_asked_for_its_epoch(world: Any) -> None:
+    """Producers may know the group alone: `TxnOffsetCommit` names members from version 3 on, if at all."""
+    world.come("a")
+    fields = {"producer": Producer(7, 0), "tells_missing_group": False}
+    assert world.commit(**fields) is ErrorCode.NONE
+    assert world.commit(member_id="b", **fields) is ErrorCode.UNKNOWN_MEMBER_ID
+    assert world.commit(generation=1, **fields) is ErrorCode.UNKNOWN_MEMBER_ID
+    assert world.commit(instance_id="i", **fields) is ErrorCode.UNKNOWN_MEMBER_ID
+
+
 def test_offsets_are_told_to_members_of_the_epoch_and_to_administrators(world: Any) -> None:
     world.come("a")
 

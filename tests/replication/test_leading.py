@@ -223,6 +223,26 @@ def test_a_client_of_another_epoch_is_fenced(
     assert leader.read(0, 100, claimed_epoch=1).records.size == 0
 
 
+@pytest.mark.parametrize(
+    ("claimed", "code"),
+    [
+        (0, ErrorCode.FENCED_LEADER_EPOCH),
+        (1, ErrorCode.NOT_LEADER_OR_FOLLOWER),
+        (2, ErrorCode.UNKNOWN_LEADER_EPOCH),
+    ],
+)
+def test_a_follower_judges_the_epoch_first(
+    bench: Any, refused: Refused, claimed: int, code: ErrorCode
+) -> None:
+    """Whoever knows a newer epoch may be right to ask here, and must not go back to an older leader."""
+    bench.fence(1)
+    bench.hear()
+    follower = bench.partition(3)
+    assert follower.leader_epoch == 1
+    assert refused(follower.read, 0, 100, claimed_epoch=claimed) is code
+    assert refused(follower.latest_offset, read_committed=False, claimed_epoch=claimed) is code
+
+
 def test_a_new_leader_tells_no_end_before_it_has_caught_up(bench: Any, refused: Refused) -> None:
     """Row 4 (KIP-207): an older leader may have shown more than the new one's high watermark."""
     bench.produce(1, b"a")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 from kafkawire.apis import ApiKey
@@ -28,7 +29,13 @@ class CreatePartitionsHandler:
         self._response = response_class(ApiKey.CREATE_PARTITIONS)
 
     async def __call__(self, request: Request, message: Any) -> Any:
-        topics = tuple(_new_partitions(topic) for topic in message.topics)
+        counts = Counter(topic.name for topic in message.topics)
+        topics = tuple(_new_partitions(topic) for topic in message.topics if counts[topic.name] == 1)
+        repeated = [
+            CreatePartitionsResult(name, ErrorCode.INVALID_REQUEST, "Duplicate topic name.")
+            for name, count in counts.items()
+            if count > 1
+        ]
         timeout = request_timeout(message.timeout_ms)
         try:
             reply = await self._context.controller.call(
@@ -47,7 +54,7 @@ class CreatePartitionsHandler:
             self._response.CreatePartitionsTopicResult(
                 name=result.name, error_code=result.error_code, error_message=result.error_message
             )
-            for result in reply.topics
+            for result in (*repeated, *reply.topics)
         ]
         return self._response(throttle_time_ms=0, results=results)
 

@@ -91,11 +91,13 @@ class DeleteRecordsHandler:
         self._response = response_class(ApiKey.DELETE_RECORDS)
 
     def __call__(self, request: Request, message: Any) -> Any:
-        deletions = [
-            self._delete(topic.name, asked.partition_index, asked.offset)
+        # As in Kafka the last offset counts that is named for a partition.
+        offsets = {
+            (topic.name, asked.partition_index): asked.offset
             for topic in message.topics
             for asked in topic.partitions
-        ]
+        }
+        deletions = [self._delete(*place, offset) for place, offset in offsets.items()]
         if [each for each in deletions if not each.look()]:
             return self._answer_later(deletions, request_timeout(message.timeout_ms))
         return self._answer(deletions)

@@ -11,6 +11,7 @@ from kafkawire.errors import ErrorCode, KafkaError
 from kafkawire.messages import response_class
 from kraft.broker.context import BrokerContext
 from kraft.broker.dispatch import Request
+from kraft.broker.handlers.topic_names import why_missing
 from metadata.config_keys import ConfigSource, ResolvedConfig, resolve_broker, resolve_group, resolve_topic
 from metadata.records import ConfigResourceType
 
@@ -52,7 +53,7 @@ class DescribeConfigsHandler:
         image = context.metadata.image
         if kind == ConfigResourceType.TOPIC:
             if name not in image.topics:
-                raise KafkaError(ErrorCode.UNKNOWN_TOPIC_OR_PARTITION)
+                raise KafkaError(why_missing(name))
             return resolve_topic(context.configuration.layers(image, name))
         if kind == ConfigResourceType.BROKER:
             if name == "":

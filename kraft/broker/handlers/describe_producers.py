@@ -1,5 +1,7 @@
-"""DescribeProducers (key 61): which idempotent producers a partition's leader remembers. Version 0
-(KIP-664)."""
+"""DescribeProducers (key 61): which idempotent producers a replica remembers. Version 0 (KIP-664).
+
+Followers answer as well: who compares what they say with the leader's finds a replica that went astray.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +12,7 @@ from kafkawire.errors import ErrorCode, KafkaError
 from kafkawire.messages import response_class
 from kraft.broker.context import BrokerContext
 from kraft.broker.dispatch import Request
+from metadata.controller.topic_names import check_name
 from replication.partition import Partition
 
 
@@ -32,8 +35,8 @@ class DescribeProducersHandler:
         code, text = ErrorCode.NONE, None
         producers: list[Any] = []
         try:
+            check_name(topic)
             partition = self._context.replicas.find(topic, index)
-            partition.leads()
             producers = self._producers(make.PartitionResponse, partition)
         except KafkaError as error:
             code, text = error.code, error.message or None

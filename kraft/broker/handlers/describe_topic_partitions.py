@@ -17,6 +17,7 @@ from kafkawire.messages import response_class
 from kraft.broker.context import BrokerContext
 from kraft.broker.dispatch import Request
 from kraft.broker.handlers.metadata import offline_replicas
+from kraft.broker.handlers.topic_names import why_missing
 from metadata.image import MetadataImage, PartitionImage
 
 MAX_PARTITIONS = 2000
@@ -36,8 +37,11 @@ class DescribeTopicPartitionsHandler:
         first_index = 0
         if message.cursor is not None:
             names = [name for name in names if name >= message.cursor.topic_name]
-            if names and names[0] == message.cursor.topic_name:
-                first_index = max(message.cursor.partition_index, 0)
+            at_cursor = names[:1] == [message.cursor.topic_name]
+            if message.cursor.partition_index < 0 or (message.topics and not at_cursor):
+                return self._refuse(message)
+            if at_cursor:
+                first_index = message.cursor.partition_index
         room = min(max(message.response_partition_limit, 1), MAX_PARTITIONS)
         topics = []
         cursor = None
@@ -54,17 +58,22 @@ class DescribeTopicPartitionsHandler:
             first_index = 0
         return self._response(throttle_time_ms=0, topics=topics, next_cursor=cursor)
 
+    def _refuse(self, message: Any) -> Any:
+        """The answer to a cursor that points to nothing that is asked for."""
+        topics = [self._failed(topic.name, ErrorCode.INVALID_REQUEST) for topic in message.topics]
+        return self._response(throttle_time_ms=0, topics=topics, next_cursor=None)
+
+    def _failed(self, name: str, code: ErrorCode) -> Any:
+        return self._response.DescribeTopicPartitionsResponseTopic(
+            error_code=code, name=name, topic_id=_NO_ID, is_internal=False, partitions=[]
+        )
+
     def _topic(self, image: MetadataImage, name: str, first: int, room: int) -> tuple[Any, int, int | None]:
         """The topic's partitions from `first` on, how many, and where the next page begins."""
         make = self._response.DescribeTopicPartitionsResponseTopic
         topic = image.topics.get(name)
         if topic is None:
-            code = ErrorCode.UNKNOWN_TOPIC_OR_PARTITION
-            return (
-                make(error_code=code, name=name, topic_id=_NO_ID, is_internal=False, partitions=[]),
-                0,
-                None,
-            )
+            return self._failed(name, why_missing(name)), 0, None
         last = min(len(topic.partitions), first + room)
         partitions = [
             self._partition(make, image, index, topic.partitions[index]) for index in range(first, last)

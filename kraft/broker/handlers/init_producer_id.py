@@ -32,8 +32,11 @@ class InitProducerIdHandler:
         self._response = response_class(ApiKey.INIT_PRODUCER_ID)
 
     def __call__(self, request: Request, message: Any) -> Any | Awaitable[Any]:
+        expected = Producer(message.producer_id, message.producer_epoch)
+        if expected != _NOBODY and NO_PRODUCER_ID in (expected.producer_id, expected.producer_epoch):
+            return self._answer(_NOBODY, ErrorCode.INVALID_REQUEST)
         if message.transactional_id is not None:
-            return self._transactional(request, message)
+            return self._transactional(request, message, expected)
         producer_id = self._producer_ids.take()
         if producer_id is not None:
             return self._answer(Producer(producer_id, 0), ErrorCode.NONE)
@@ -45,10 +48,7 @@ class InitProducerIdHandler:
         except KafkaError as error:
             return self._answer(_NOBODY, _retriable(error.code))
 
-    async def _transactional(self, request: Request, message: Any) -> Any:
-        expected = Producer(message.producer_id, message.producer_epoch)
-        if expected != _NOBODY and NO_PRODUCER_ID in (expected.producer_id, expected.producer_epoch):
-            return self._answer(_NOBODY, ErrorCode.INVALID_REQUEST)
+    async def _transactional(self, request: Request, message: Any, expected: Producer) -> Any:
         command = InitProducer(
             message.transactional_id,
             message.transaction_timeout_ms,

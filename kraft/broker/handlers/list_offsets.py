@@ -2,7 +2,8 @@
 
 Timestamps below zero ask for positions: -1 the end, -2 the start, -3 the record with the largest timestamp
 (KIP-734), -4 the local start and -5 the end of tiered storage (KIP-405): without tiers the start, and
-nothing. UNSUPPORTED_VERSION answers a position that the request's version does not know.
+nothing. UNSUPPORTED_VERSION answers a position that the request's version does not know, INVALID_REQUEST a
+partition that it names more than once.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from kafkawire.offset_positions import (
     LATEST,
     LATEST_TIERED,
     MAX_TIMESTAMP,
+    known_code,
     means_something,
 )
 from kraft.broker.context import BrokerContext
@@ -47,15 +49,21 @@ class ListOffsetsHandler:
 
     def __call__(self, request: Request, message: Any) -> Any:
         read_committed = message.isolation_level == READ_COMMITTED
-        topics = []
+        make = self._response.ListOffsetsTopicResponse
+        topics: dict[str, dict[int, Any]] = {}
         for topic in message.topics:
-            make = self._response.ListOffsetsTopicResponse
-            partitions = [
-                self._answer(make, request.version, topic.name, asked, read_committed)
-                for asked in topic.partitions
-            ]
-            topics.append(make(name=topic.name, partitions=partitions))
-        return self._response(throttle_time_ms=0, topics=topics)
+            partitions = topics.setdefault(topic.name, {})
+            for asked in topic.partitions:
+                index = asked.partition_index
+                partitions[index] = (
+                    self._partition(make, index, ErrorCode.INVALID_REQUEST, _NOTHING)
+                    if index in partitions
+                    else self._answer(make, request.version, topic.name, asked, read_committed)
+                )
+        return self._response(
+            throttle_time_ms=0,
+            topics=[make(name=name, partitions=list(told.values())) for name, told in topics.items()],
+        )
 
     def _answer(self, make: Any, version: int, topic: str, asked: Any, read_committed: bool) -> Any:
         code = ErrorCode.NONE
@@ -65,9 +73,13 @@ class ListOffsetsHandler:
             partition = self._context.replicas.find(topic, asked.partition_index)
             found = _find(partition, asked.timestamp, asked.current_leader_epoch, read_committed)
         except KafkaError as error:
-            code = error.code
+            code = known_code(version, error.code)
+        return self._partition(make, asked.partition_index, code, found)
+
+    @staticmethod
+    def _partition(make: Any, index: int, code: ErrorCode, found: _Found) -> Any:
         return make.ListOffsetsPartitionResponse(
-            partition_index=asked.partition_index,
+            partition_index=index,
             error_code=code,
             timestamp=found.timestamp,
             offset=found.offset,
@@ -81,8 +93,8 @@ def _check(version: int, timestamp: int) -> None:
 
 
 def _find(partition: Partition, timestamp: int, claimed_epoch: int, read_committed: bool) -> _Found:
-    leader = partition.leads()
     partition.check_epoch(claimed_epoch)
+    leader = partition.leads()
     log = partition.log
     if timestamp == LATEST:
         end = partition.latest_offset(read_committed=read_committed)

@@ -11,14 +11,15 @@ from collections.abc import Awaitable, Iterable, Sequence
 from typing import Any
 from uuid import UUID
 
+from kafkawire.admin_messages import metadata_by_id
 from kafkawire.apis import ApiKey
 from kafkawire.authorized_operations import ON_CLUSTER, ON_TOPIC
 from kafkawire.errors import ErrorCode, KafkaError
 from kafkawire.messages import response_class
 from kraft.broker.context import BrokerContext
 from kraft.broker.dispatch import Request
+from kraft.broker.handlers.topic_names import why_missing
 from metadata.controller.commands import CreateTopics, CreateTopicsReply, NewTopic
-from metadata.controller.topic_names import check_name
 from metadata.image import INTERNAL_TOPICS, MetadataImage, PartitionImage, TopicImage
 from metadata.records import NO_LEADER
 
@@ -37,12 +38,24 @@ class MetadataHandler:
         self._response = response_class(ApiKey.METADATA)
 
     def __call__(self, request: Request, message: Any) -> Any | Awaitable[Any]:
+        if not metadata_by_id(request.version) and _asks_by_id(message):
+            return self._refuse(message)
         names = self._missing(message)
         if names:
             return self._create_and_answer(request, message, names)
         if self._leaders_elsewhere(message):
             return self._look_and_answer(request, message)
         return self._answer(request, message, {})
+
+    def _refuse(self, message: Any) -> Any:
+        """The answer to a version that cannot be asked by id."""
+        topics = [
+            self._unknown(asked.name or "", asked.topic_id or _NO_ID, ErrorCode.INVALID_REQUEST)
+            for asked in message.topics
+        ]
+        return self._response(
+            throttle_time_ms=0, brokers=[], cluster_id=None, controller_id=-1, topics=topics
+        )
 
     def _leaders_elsewhere(self, message: Any) -> set[int]:
         """Other brokers that lead what is asked for."""
@@ -111,7 +124,8 @@ class MetadataHandler:
         if message.topics is None:
             topics = [self._topic(image, topic) for topic in image.topics]
         else:
-            topics = [self._asked(image, asked, errors) for asked in message.topics]
+            once = {(asked.name, asked.topic_id): asked for asked in message.topics}
+            topics = [self._asked(image, asked, errors) for asked in once.values()]
         if message.include_topic_authorized_operations:
             for topic in topics:
                 topic.authorized_operations = ON_TOPIC
@@ -145,7 +159,7 @@ class MetadataHandler:
         if topic is not None:
             return self._topic(image, topic)
         code = errors.get(asked.name)
-        return self._unknown(asked.name, _NO_ID, _why_unknown(asked.name) if code is None else code)
+        return self._unknown(asked.name, _NO_ID, why_missing(asked.name) if code is None else code)
 
     def _unknown(self, name: str | None, topic_id: UUID, code: ErrorCode) -> Any:
         return self._response.MetadataResponseTopic(
@@ -183,12 +197,8 @@ class MetadataHandler:
         )
 
 
-def _why_unknown(name: str) -> ErrorCode:
-    try:
-        check_name(name)
-    except KafkaError as error:
-        return error.code
-    return ErrorCode.UNKNOWN_TOPIC_OR_PARTITION
+def _asks_by_id(message: Any) -> bool:
+    return any(asked.name is None or asked.topic_id not in (None, _NO_ID) for asked in message.topics or ())
 
 
 def _is_led(image: MetadataImage, name: str) -> bool:

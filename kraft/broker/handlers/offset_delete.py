@@ -22,7 +22,8 @@ class OffsetDeleteHandler:
     async def __call__(self, request: Request, message: Any) -> Any:
         known = self._context.metadata.image.topics
         asked = [(topic.name, part.partition_index) for topic in message.topics for part in topic.partitions]
-        command = DeleteOffsets(message.group_id, tuple(each for each in asked if each[0] in known))
+        there = tuple(each for each in asked if known.partition(*each) is not None)
+        command = DeleteOffsets(message.group_id, there)
         if not command.group_id:
             return self._response(error_code=ErrorCode.INVALID_GROUP_ID, throttle_time_ms=0, topics=[])
         try:

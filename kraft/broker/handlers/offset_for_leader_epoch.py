@@ -34,8 +34,8 @@ class OffsetForLeaderEpochHandler:
         epoch, end_offset = -1, -1
         try:
             partition = self._context.replicas.find(topic, asked.partition)
-            partition.leads()
             partition.check_epoch(asked.current_leader_epoch)
+            partition.leads()
             epoch, end_offset = partition.log.end_offset_for_epoch(asked.leader_epoch)
         except KafkaError as error:
             code = error.code

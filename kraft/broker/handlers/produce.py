@@ -26,7 +26,9 @@ from kafkawire.produce import (
     ProduceResult,
     decode_produce_request,
     encode_produce_response,
+    knows_zstd,
 )
+from kafkawire.records import is_zstd
 from kafkawire.transaction_messages import abortable_produce, produce_adds_partitions
 from kraft.broker.connection import Connection, Reply
 from kraft.broker.context import BrokerContext
@@ -92,15 +94,16 @@ class ProduceHandler:
         now = context.clock.monotonic()
         now_ms = context.clock.wall_ms()
         waiting = _Waiting(self, request, now + produce.timeout_ms / 1000) if produce.acks == -1 else None
+        append = self._append if knows_zstd(request.version) else self._append_without_zstd
         if refused:
             results = [
-                self._append(part, produce.acks, now, now_ms, waiting)
+                append(part, produce.acks, now, now_ms, waiting)
                 if (place := self._place(part)) is None or place not in refused
                 else self._unverified(request, part, refused[place])
                 for part in produce.partitions
             ]
         else:
-            results = [self._append(part, produce.acks, now, now_ms, waiting) for part in produce.partitions]
+            results = [append(part, produce.acks, now, now_ms, waiting) for part in produce.partitions]
         context.stalls.measured(now, context.clock.monotonic())
         if waiting is not None and waiting.begin(results, reply):
             return None
@@ -179,6 +182,15 @@ class ProduceHandler:
             None,
             None,
         )
+
+    def _append_without_zstd(
+        self, part: ProducePartition, acks: int, now: float, now_ms: int, waiting: _Waiting | None
+    ) -> ProduceResult:
+        """As `_append`, for versions from before there was zstd."""
+        if is_zstd(part.records or b""):
+            code = ErrorCode.UNSUPPORTED_COMPRESSION_TYPE
+            return self.failed(part.topic, part.partition, code, "there is no zstd in this version")
+        return self._append(part, acks, now, now_ms, waiting)
 
     def _partition(self, part: ProducePartition) -> Partition:
         if part.topic in INTERNAL_TOPICS:

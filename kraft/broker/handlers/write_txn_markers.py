@@ -30,7 +30,11 @@ class WriteTxnMarkersHandler:
 
     async def __call__(self, request: Request, message: Any) -> Any:
         markers = [_marker(each) for each in message.markers]
-        answers = await self._context.transactions.markers.write(markers)
+        if any(_is_nobodys(marker) for marker in markers):
+            # As in Kafka, which fails to build such a marker and answers so for the whole request.
+            answers = [[ErrorCode.UNKNOWN_SERVER_ERROR] * len(marker.partitions) for marker in markers]
+        else:
+            answers = await self._context.transactions.markers.write(markers)
         results = []
         for asked, marker, codes in zip(message.markers, markers, answers, strict=True):
             code_of = dict(zip(marker.partitions, codes, strict=True))
@@ -52,6 +56,11 @@ class WriteTxnMarkersHandler:
             for topic in asked.topics
         ]
         return make(producer_id=asked.producer_id, topics=topics)
+
+
+def _is_nobodys(marker: Marker) -> bool:
+    """Whether the marker would end a transaction of no producer."""
+    return marker.producer.producer_id < 0 or marker.producer.producer_epoch < 0
 
 
 def _marker(asked: Any) -> Marker:

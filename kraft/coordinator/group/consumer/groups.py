@@ -9,7 +9,14 @@ from msgspec.structs import replace
 
 from kafkawire.errors import ErrorCode, KafkaError
 from kraft.coordinator.decision import Decision, LogRecord
-from kraft.coordinator.group.commands import NO_GENERATION, CommitOffsets, FetchOffsets, ListedGroup
+from kraft.coordinator.group.commands import (
+    NO_GENERATION,
+    NOBODY,
+    CommitOffsets,
+    FetchOffsets,
+    ListedGroup,
+    MemberIdentity,
+)
 from kraft.coordinator.group.consumer.commands import (
     ConsumerHeartbeat,
     ConsumerHeartbeatReply,
@@ -187,6 +194,10 @@ class ConsumerGroups:
         if command.generation < 0 and not group.members:
             return
         transactional = command.producer is not None
+        if transactional and command.generation == NO_GENERATION:
+            who = MemberIdentity(command.member_id, command.instance_id)
+            if who == NOBODY:
+                return  # the producer knows the group alone, which has always been enough in a transaction
         member = group.check_member(command.member_id, None)
         if not (transactional or member.classic is not None or command.tells_missing_group):
             raise KafkaError(ErrorCode.UNSUPPORTED_VERSION, "OffsetCommit 9 or later is needed")
