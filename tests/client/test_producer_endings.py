@@ -56,3 +56,17 @@ async def test_a_record_that_cannot_be_written_fails_instead_of_waiting(fake: An
         with pytest.raises(KafkaError, match="UNKNOWN_SERVER_ERROR"):
             await producer.flush()
         await producer.__aexit__(KafkaError, raised.value, None)
+
+
+async def test_a_producer_without_a_producer_id_gives_up_in_time_and_asks_no_more(fake: Any) -> None:
+    before = asyncio.all_tasks()
+    fake.silent |= {1, 2}
+    async with Cluster(fake.bootstrap, IMPATIENT) as cluster, asyncio.timeout(10):
+        producer = IdempotentProducer(cluster, ProducerOptions(linger=0.0, delivery_timeout=0.1))
+        sent = await producer.send(TOPIC, b"0", partition=0)
+        with pytest.raises(KafkaError, match="REQUEST_TIMED_OUT: no producer id within"):
+            await sent
+        with pytest.raises(KafkaError, match="REQUEST_TIMED_OUT"):
+            await producer.__aexit__(None, None, None)
+    left = {str(task.get_coro()) for task in asyncio.all_tasks() - before}
+    assert not [each for each in left if "IdempotentProducer" in each]
