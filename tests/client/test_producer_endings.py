@@ -58,6 +58,18 @@ async def test_a_record_that_cannot_be_written_fails_instead_of_waiting(fake: An
         await producer.__aexit__(KafkaError, raised.value, None)
 
 
+@pytest.mark.parametrize("record", [{"value": "text"}, {"value": b"", "key": "text"}])
+async def test_text_is_refused_at_once_and_spoils_nothing(fake: Any, record: Any) -> None:
+    async with (
+        Cluster(fake.bootstrap, IMPATIENT) as cluster,
+        asyncio.timeout(10),
+        IdempotentProducer(cluster, AT_ONCE) as producer,
+    ):
+        with pytest.raises(TypeError, match="bytes"):
+            await producer.send(TOPIC, partition=0, **record)
+        assert await (await producer.send(TOPIC, b"0", partition=0)) == 0
+
+
 async def test_a_producer_without_a_producer_id_gives_up_in_time_and_asks_no_more(fake: Any) -> None:
     before = asyncio.all_tasks()
     fake.silent |= {1, 2}
