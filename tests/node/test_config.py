@@ -287,10 +287,14 @@ def test_toml_spells_the_same_keys() -> None:
 def test_files(tmp_path: Path) -> None:
     (tmp_path / "a.toml").write_text("node.id = 1")
     (tmp_path / "a.properties").write_text("node.id = 2")
+    (tmp_path / "marked.properties").write_text("node.id = 3", encoding="utf-8-sig")
+    (tmp_path / "marked.toml").write_text("node.id = 4", encoding="utf-8-sig")
     (tmp_path / "latin").write_bytes(b"a=\xff")
     (tmp_path / "large").write_bytes(b"#" * (1 << 20) + b"#")
     assert read_file(str(tmp_path / "a.toml"))["node.id"].text == "1"
     assert read_file(str(tmp_path / "a.properties"))["node.id"].text == "2"
+    assert read_file(str(tmp_path / "marked.properties"))["node.id"].text == "3"
+    assert read_file(str(tmp_path / "marked.toml"))["node.id"].text == "4"
     for name, message in [("latin", "not UTF-8"), ("large", "at most"), ("none", "No such file")]:
         with pytest.raises(ConfigError, match=message):
             read_file(str(tmp_path / name))
