@@ -161,6 +161,11 @@ def test_a_file_of_kafkas_own_is_understood() -> None:
         ({"process.roles": ","}, "process.roles=,: at least one of broker and controller (here)"),
         ({"listeners": "9092"}, "listeners=9092: 9092 is not NAME://host:port (here)"),
         ({"listeners": "PLAINTEXT://:70000"}, "listeners=PLAINTEXT://:70000: :70000 is not host:port (here)"),
+        ({"node.listener": "a..b:1"}, "node.listener=a..b:1: a..b:1 is not host:port (here)"),
+        (
+            {"node.listener": f"{'a' * 64}:1"},
+            f"node.listener={'a' * 64}:1: {'a' * 64}:1 is not host:port (here)",
+        ),
         ({"listeners": "A://:1,A://:2"}, "listeners=A://:1,A://:2: a listener name stands twice (here)"),
         ({"listeners": "SSL://:9092"}, "listeners: SSL wants SSL, only PLAINTEXT is served"),
         ({"advertised.listeners": "X://a:1"}, "advertised.listeners: X is not one of listeners"),
