@@ -130,6 +130,9 @@ class _Given:
 
     def __init__(self, given: Mapping[str, Setting]) -> None:
         self._left = dict(given)
+        for key, setting in given.items():
+            if not _is_unicode(setting.text):
+                raise ConfigError(f"{key}: is not Unicode text ({setting.origin})")
 
     def take(self, key: str, parse: Callable[[str], T]) -> T | None:
         """The parsed value of `key`, None if not given; a ValueError of `parse` becomes the one line."""
@@ -145,6 +148,11 @@ class _Given:
     def rest(self) -> dict[str, Setting]:
         """What nobody has taken."""
         return self._left
+
+
+def _is_unicode(text: str) -> bool:
+    """False for the halves of characters that other bytes of a command line or the environment become."""
+    return not any("\ud800" <= character <= "\udfff" for character in text)
 
 
 def _is_secret(key: str) -> bool:

@@ -166,6 +166,8 @@ def test_a_file_of_kafkas_own_is_understood() -> None:
             {"node.listener": f"{'a' * 64}:1"},
             f"node.listener={'a' * 64}:1: {'a' * 64}:1 is not host:port (here)",
         ),
+        ({"broker.rack": "\udcff"}, "broker.rack: is not Unicode text (here)"),
+        ({"cluster.secret": "\udcff" * 20}, "cluster.secret: is not Unicode text (here)"),
         ({"listeners": "A://:1,A://:2"}, "listeners=A://:1,A://:2: a listener name stands twice (here)"),
         ({"listeners": "SSL://:9092"}, "listeners: SSL wants SSL, only PLAINTEXT is served"),
         ({"advertised.listeners": "X://a:1"}, "advertised.listeners: X is not one of listeners"),
