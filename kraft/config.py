@@ -251,6 +251,8 @@ def _network(keys: _Given, roles: frozenset[Role], vote: Address | None) -> Netw
         if own is None and listener.name in controller_names:
             own = listener.address
     own = own or (Address("", vote.port) if vote else Address("", DEFAULT_NODE_PORT))
+    if Role.CONTROLLER in roles and not own.port:
+        raise ConfigError("node.listener: a controller has to be found, so its port cannot be 0")
     if Role.BROKER in roles:
         listeners = listeners or (Listener("PLAINTEXT", Address("", DEFAULT_KAFKA_PORT)),)
         listeners = tuple(listener for listener in listeners if listener.name not in controller_names)

@@ -168,6 +168,10 @@ def test_a_file_of_kafkas_own_is_understood() -> None:
         ),
         ({"broker.rack": "\udcff"}, "broker.rack: is not Unicode text (here)"),
         ({"cluster.secret": "\udcff" * 20}, "cluster.secret: is not Unicode text (here)"),
+        (
+            {"node.listener": "127.0.0.1:0"},
+            "node.listener: a controller has to be found, so its port cannot be 0",
+        ),
         ({"listeners": "A://:1,A://:2"}, "listeners=A://:1,A://:2: a listener name stands twice (here)"),
         ({"listeners": "SSL://:9092"}, "listeners: SSL wants SSL, only PLAINTEXT is served"),
         ({"advertised.listeners": "X://a:1"}, "advertised.listeners: X is not one of listeners"),
