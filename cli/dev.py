@@ -17,6 +17,8 @@ from kraft.config import ConfigError
 from kraft.config_sources import from_assignments
 from kraft.local_cluster import HOST, ClusterPlan, LocalCluster, plan_cluster
 from kraft.processes import ManagedProcess, StartError
+from logstore.checkpoints import META_PROPERTIES, MetaPropertiesError, read_meta_properties
+from logstore.storage import LocalStorage, StorageError
 
 DEVELOPMENT_SETTINGS = {"group.initial.rebalance.delay.ms": "0"}
 """What differs from a cluster for production: a consumer that starts alone gets its partitions at once."""
@@ -38,18 +40,39 @@ def run_dev(options: DevOptions) -> int:
     directory = options.data_dir or Path(tempfile.mkdtemp(prefix="kraft-dev-"))
     try:
         given = {key: setting.text for key, setting in from_assignments(options.assignments).items()}
-        settings = {**DEVELOPMENT_SETTINGS, **given}
         plan = plan_cluster(options.controllers, options.brokers, directory.absolute(), options.port or None)
+        settings = {**DEVELOPMENT_SETTINGS, **_kept_cluster(plan), **given}
         _check_ports(plan)
         plan.directory.mkdir(parents=True, exist_ok=True)
         return asyncio.run(_supervise(LocalCluster(plan, settings), kept=options.data_dir is not None))
     except (ConfigError, ValueError) as error:
         return complain(str(error), MISUSE)
-    except (StartError, OSError) as error:
+    except (StartError, StorageError, OSError) as error:
         return complain(str(error), FAILURE)
     finally:
         if options.data_dir is None:
             shutil.rmtree(directory, ignore_errors=True)
+
+
+def _kept_cluster(plan: ClusterPlan) -> dict[str, str]:
+    """The setting that has nodes join the cluster whose data is there: from this start's secret they would
+    derive another id. Raises ConfigError if that cluster has other controllers, since a majority of new ones
+    would know nothing of it; and for data that cannot be read."""
+    found = {path.parent.name for path in plan.directory.glob(f"*/{META_PROPERTIES}")}
+    voters = {name for name in found if name.startswith("controller")}
+    if voters and voters != {node.name for node in plan.nodes if node.votes}:
+        raise ConfigError(
+            f"{plan.directory}: has data of {', '.join(sorted(voters))}, "
+            "and the set of controllers is fixed at the start"
+        )
+    for name in sorted(voters):
+        try:
+            meta = read_meta_properties(LocalStorage(), str(plan.directory / name))
+        except MetaPropertiesError as error:
+            raise ConfigError(f"{plan.directory / name}/{META_PROPERTIES}: {error}") from None
+        if meta is not None:
+            return {"cluster.id": meta.cluster_id}
+    return {}
 
 
 def _check_ports(plan: ClusterPlan) -> None:

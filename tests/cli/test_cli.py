@@ -141,6 +141,22 @@ def test_dev_says_which_port_is_taken(capsys: pytest.CaptureFixture[str], tmp_pa
     assert capsys.readouterr().err == expected
 
 
+@pytest.mark.parametrize(("controllers", "brokers"), [(1, 1), (1, 2), (5, 3)])
+def test_dev_does_not_change_the_controllers_of_what_was_kept(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, controllers: int, brokers: int
+) -> None:
+    for name in ("controller-101", "controller-102", "controller-103", "broker-1"):
+        (tmp_path / name).mkdir()
+        text = f"version=1\nnode.id={name.rpartition('-')[2]}\ncluster.id=c\ndirectory.id=d\n"
+        (tmp_path / name / "meta.properties").write_text(text)
+    assert run_dev(DevOptions(controllers, brokers, tmp_path, 0, ())) == 2
+    expected = (
+        f"error: {tmp_path}: has data of controller-101, controller-102, controller-103, "
+        "and the set of controllers is fixed at the start\n"
+    )
+    assert capsys.readouterr().err == expected
+
+
 def test_help_does_not_load_the_server() -> None:
     program = (
         "import sys; from typer.testing import CliRunner; from cli.app import app;"

@@ -121,6 +121,15 @@ def test_several_nodes_are_processes_that_find_each_other(tmp_path: Path) -> Non
         assert kraft(bootstrap_in(said), "topics", "list") == "orders\n", "the data was kept"
 
 
+def test_a_broker_can_be_added_to_what_was_kept(tmp_path: Path) -> None:
+    data = ("--data-dir", str(tmp_path / "data"))
+    with dev_cluster("--brokers", "2", *data, temporary=tmp_path) as (_, said):
+        kraft(bootstrap_in(said), "topics", "create", "orders")
+    with dev_cluster("--brokers", "3", *data, temporary=tmp_path) as (_, said):
+        assert len(pids_in(said)) == 4
+        assert kraft(bootstrap_in(said), "topics", "list") == "orders\n"
+
+
 def test_a_node_cannot_have_a_directory_that_is_in_use(tmp_path: Path) -> None:
     data = tmp_path / "data"
     with dev_cluster("--data-dir", str(data), temporary=tmp_path):
