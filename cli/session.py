@@ -26,6 +26,8 @@ def administer(bootstrap: str, work: Callable[[Admin], Awaitable[None]]) -> int:
         return complain(f"{error.code.name}{detail}")
     except CONNECTION_FAILURES as error:
         return complain(str(error) or "the cluster does not answer in time")
+    except UnicodeEncodeError as error:  # of a name that is no text
+        return complain(str(error), MISUSE)
     except ValueError as error:
         return complain(f"--bootstrap-server: {error}", MISUSE)
     return 0

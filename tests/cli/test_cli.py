@@ -16,7 +16,8 @@ from cli.app import app
 from cli.dev import DevOptions, run_dev
 from cli.render import cluster_view, topic_view
 from cli.run import RunOptions, gather_config
-from kraft.client.admin import ClusterState, Quorum, Voter
+from cli.session import administer
+from kraft.client.admin import Admin, ClusterState, Quorum, Voter
 from kraft.client.cluster import Broker, Partition, Topic
 from kraft.config import ConfigError
 from kraft.events import LogFormat
@@ -119,6 +120,21 @@ def test_a_wrong_command_is_one_line(arguments: list[str], message: str, status:
     result = CliRunner().invoke(app, arguments)
     lines = result.stderr.splitlines()
     assert (lines, result.exit_code) == ([f"error: {message}"], status)
+
+
+@pytest.mark.parametrize(("flag", "number"), [("--partitions", 1 << 31), ("--replication-factor", 1 << 15)])
+def test_a_number_that_no_request_can_hold_is_refused(flag: str, number: int) -> None:
+    result = CliRunner().invoke(app, ["topics", "create", "t", flag, str(number)])
+    assert result.exit_code == 2
+    assert f"Invalid value for '{flag}'" in result.stderr
+
+
+def test_a_name_that_is_no_text_is_not_blamed_on_the_servers(capsys: pytest.CaptureFixture[str]) -> None:
+    async def work(_: Admin) -> None:
+        "\udcff".encode()
+
+    assert administer("localhost:9092", work) == 2
+    assert capsys.readouterr().err.startswith("error: 'utf-8' codec can't encode character '\\udcff'")
 
 
 def test_a_cluster_that_does_not_answer_is_one_line() -> None:
