@@ -24,6 +24,15 @@ DEVELOPMENT_SETTINGS = {"group.initial.rebalance.delay.ms": "0"}
 """What differs from a cluster for production: a consumer that starts alone gets its partitions at once."""
 
 
+PLACED = frozenset(
+    {
+        *("process.roles", "node.id", "controller.quorum.voters"),
+        *("listeners", "node.listener", "log.dir", "log.dirs"),
+    }
+)
+"""What every node is told by flags, which win: set for all of them, it would count for none."""
+
+
 @dataclass(frozen=True, slots=True)
 class DevOptions:
     """The command line of `dev`. Port 0 takes free ports; without `data_dir` nothing is kept."""
@@ -39,7 +48,7 @@ def run_dev(options: DevOptions) -> int:
     """Run the cluster until SIGINT or SIGTERM; returns the exit status."""
     directory = options.data_dir or Path(tempfile.mkdtemp(prefix="kraft-dev-"))
     try:
-        given = {key: setting.text for key, setting in from_assignments(options.assignments).items()}
+        given = _given(options.assignments)
         plan = plan_cluster(options.controllers, options.brokers, directory.absolute(), options.port or None)
         settings = {**DEVELOPMENT_SETTINGS, **_kept_cluster(plan), **given}
         _check_ports(plan)
@@ -52,6 +61,14 @@ def run_dev(options: DevOptions) -> int:
     finally:
         if options.data_dir is None:
             shutil.rmtree(directory, ignore_errors=True)
+
+
+def _given(assignments: tuple[str, ...]) -> dict[str, str]:
+    """The settings for all nodes; raises ConfigError."""
+    given = {key: setting.text for key, setting in from_assignments(assignments).items()}
+    for key in sorted(PLACED & given.keys()):
+        raise ConfigError(f"--set {key}: dev gives each node its own")
+    return given
 
 
 def _kept_cluster(plan: ClusterPlan) -> dict[str, str]:

@@ -113,6 +113,8 @@ def test_a_mistake_names_where_it_was_made(tmp_path: Path) -> None:
         (["topics", "create", "t", "--config", "x"], "--config x: not of the form key=value", 2),
         (["dev", "--brokers", "0"], "a cluster has 1 to 100 controllers and 1 to 100 brokers", 2),
         (["dev", "--set", "x"], "--set x: not of the form key=value", 2),
+        (["dev", "--brokers", "0", "--set", "log.dirs=/d"], "--set log.dirs: dev gives each node its own", 2),
+        (["dev", "--brokers", "0", "--set", "node.id=7"], "--set node.id: dev gives each node its own", 2),
         (["dev", "--port", "65536"], "port 65536 is out of range", 2),
     ],
 )
