@@ -45,7 +45,7 @@ class DevOptions:
 
 
 def run_dev(options: DevOptions) -> int:
-    """Run the cluster until SIGINT or SIGTERM; returns the exit status."""
+    """Run the cluster until SIGINT, SIGTERM or SIGHUP; returns the exit status."""
     directory = options.data_dir or Path(tempfile.mkdtemp(prefix="kraft-dev-"))
     try:
         given = _given(options.assignments)
@@ -111,8 +111,9 @@ def _check_ports(plan: ClusterPlan) -> None:
 async def _supervise(cluster: LocalCluster, *, kept: bool) -> int:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stop.set)
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        if number is not signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:  # as under nohup
+            loop.add_signal_handler(number, stop.set)
     async with cluster:
         starting = asyncio.create_task(_start(cluster, kept=kept))
         stopping = asyncio.create_task(stop.wait())

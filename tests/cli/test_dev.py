@@ -76,6 +76,13 @@ def test_one_node_by_default_and_nothing_is_left(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+def test_nothing_is_left_when_the_terminal_is_closed(tmp_path: Path) -> None:
+    with dev_cluster(temporary=tmp_path) as (process, _):
+        process.send_signal(signal.SIGHUP)
+        assert process.wait(30) == 0
+    assert list(tmp_path.iterdir()) == []
+
+
 def refused(bootstrap: str, *arguments: str) -> str:
     """The one line that a command ends with that a cluster does not obey."""
     command = [sys.executable, "-m", "kraft", *arguments, "--bootstrap-server", bootstrap]
