@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import socket
 import subprocess
 import sys
@@ -137,6 +138,24 @@ def test_a_name_that_is_no_text_is_not_blamed_on_the_servers(capsys: pytest.Capt
 
     assert administer("localhost:9092", work) == 2
     assert capsys.readouterr().err.startswith("error: 'utf-8' codec can't encode character '\\udcff'")
+
+
+def test_a_reader_that_has_enough_is_no_mistake() -> None:
+    """`kraft topics list | head -1`"""
+    program = (
+        "import sys; from cli.session import administer\n"
+        "async def work(_): print('orders')\n"
+        "sys.exit(administer('localhost:9092', work))"
+    )
+    read_end, write_end = os.pipe()
+    os.close(read_end)
+    try:
+        ended = subprocess.run(
+            [sys.executable, "-c", program], stdout=write_end, stderr=subprocess.PIPE, check=False
+        )
+    finally:
+        os.close(write_end)
+    assert (ended.stderr, ended.returncode) == (b"", 1)
 
 
 def test_a_cluster_that_does_not_answer_is_one_line() -> None:
