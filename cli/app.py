@@ -96,8 +96,10 @@ def dev(
 @topics_app.command("create")
 def create_topic(
     name: str,
-    partitions: Annotated[int, typer.Option(help="-1 is the cluster's default")] = -1,
-    replication_factor: Annotated[int, typer.Option(help="-1 is the cluster's default")] = -1,
+    partitions: Annotated[int, typer.Option(min=-1, max=0x7FFFFFFF, help="-1 is the cluster's default")] = -1,
+    replication_factor: Annotated[
+        int, typer.Option(min=-1, max=0x7FFF, help="-1 is the cluster's default")
+    ] = -1,
     config: Annotated[
         list[str] | None, typer.Option(metavar="KEY=VALUE", help="A key of the topic; can be repeated")
     ] = None,

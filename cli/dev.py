@@ -18,9 +18,20 @@ from kraft.config import ConfigError
 from kraft.config_sources import from_assignments
 from kraft.local_cluster import HOST, ClusterPlan, LocalCluster, plan_cluster
 from kraft.processes import ManagedProcess, StartError
+from logstore.checkpoints import META_PROPERTIES, MetaPropertiesError, read_meta_properties
+from logstore.storage import LocalStorage, StorageError
 
 DEVELOPMENT_SETTINGS = {"group.initial.rebalance.delay.ms": "0"}
 """What differs from a cluster for production: a consumer that starts alone gets its partitions at once."""
+
+
+PLACED = frozenset(
+    {
+        *("process.roles", "node.id", "controller.quorum.voters"),
+        *("listeners", "node.listener", "log.dir", "log.dirs"),
+    }
+)
+"""What every node is told by flags, which win: set for all of them, it would count for none."""
 
 
 class DevOptions(msgspec.Struct, frozen=True):
@@ -34,22 +45,51 @@ class DevOptions(msgspec.Struct, frozen=True):
 
 
 def run_dev(options: DevOptions) -> int:
-    """Run the cluster until SIGINT or SIGTERM; returns the exit status."""
+    """Run the cluster until SIGINT, SIGTERM or SIGHUP; returns the exit status."""
     directory = options.data_dir or Path(tempfile.mkdtemp(prefix="kraft-dev-"))
     try:
-        given = {key: setting.text for key, setting in from_assignments(options.assignments).items()}
-        settings = {**DEVELOPMENT_SETTINGS, **given}
+        given = _given(options.assignments)
         plan = plan_cluster(options.controllers, options.brokers, directory.absolute(), options.port or None)
+        settings = {**DEVELOPMENT_SETTINGS, **_kept_cluster(plan), **given}
         _check_ports(plan)
         plan.directory.mkdir(parents=True, exist_ok=True)
         return asyncio.run(_supervise(LocalCluster(plan, settings), kept=options.data_dir is not None))
     except (ConfigError, ValueError) as error:
         return complain(str(error), MISUSE)
-    except (StartError, OSError) as error:
+    except (StartError, StorageError, OSError) as error:
         return complain(str(error), FAILURE)
     finally:
         if options.data_dir is None:
             shutil.rmtree(directory, ignore_errors=True)
+
+
+def _given(assignments: tuple[str, ...]) -> dict[str, str]:
+    """The settings for all nodes; raises ConfigError."""
+    given = {key: setting.text for key, setting in from_assignments(assignments).items()}
+    for key in sorted(PLACED & given.keys()):
+        raise ConfigError(f"--set {key}: dev gives each node its own")
+    return given
+
+
+def _kept_cluster(plan: ClusterPlan) -> dict[str, str]:
+    """The setting that has nodes join the cluster whose data is there: from this start's secret they would
+    derive another id. Raises ConfigError if that cluster has other controllers, since a majority of new ones
+    would know nothing of it; and for data that cannot be read."""
+    found = {path.parent.name for path in plan.directory.glob(f"*/{META_PROPERTIES}")}
+    voters = {name for name in found if name.startswith("controller")}
+    if voters and voters != {node.name for node in plan.nodes if node.votes}:
+        raise ConfigError(
+            f"{plan.directory}: has data of {', '.join(sorted(voters))}, "
+            "and the set of controllers is fixed at the start"
+        )
+    for name in sorted(voters):
+        try:
+            meta = read_meta_properties(LocalStorage(), str(plan.directory / name))
+        except MetaPropertiesError as error:
+            raise ConfigError(f"{plan.directory / name}/{META_PROPERTIES}: {error}") from None
+        if meta is not None:
+            return {"cluster.id": meta.cluster_id}
+    return {}
 
 
 def _check_ports(plan: ClusterPlan) -> None:
@@ -71,8 +111,9 @@ def _check_ports(plan: ClusterPlan) -> None:
 async def _supervise(cluster: LocalCluster, *, kept: bool) -> int:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stop.set)
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        if number is not signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:  # as under nohup
+            loop.add_signal_handler(number, stop.set)
     async with cluster:
         starting = asyncio.create_task(_start(cluster, kept=kept))
         stopping = asyncio.create_task(stop.wait())

@@ -127,6 +127,9 @@ class _Given:
 
     def __init__(self, given: Mapping[str, Setting]) -> None:
         self._left = dict(given)
+        for key, setting in given.items():
+            if not _is_unicode(setting.text):
+                raise ConfigError(f"{key}: is not Unicode text ({setting.origin})")
 
     def take(self, key: str, parse: Callable[[str], T]) -> T | None:
         """The parsed value of `key`, None if not given; a ValueError of `parse` becomes the one line."""
@@ -142,6 +145,11 @@ class _Given:
     def rest(self) -> dict[str, Setting]:
         """What nobody has taken."""
         return self._left
+
+
+def _is_unicode(text: str) -> bool:
+    """False for the halves of characters that other bytes of a command line or the environment become."""
+    return not any("\ud800" <= character <= "\udfff" for character in text)
 
 
 def _is_secret(key: str) -> bool:
@@ -240,6 +248,8 @@ def _network(keys: _Given, roles: frozenset[Role], vote: Address | None) -> Netw
         if own is None and listener.name in controller_names:
             own = listener.address
     own = own or (Address("", vote.port) if vote else Address("", DEFAULT_NODE_PORT))
+    if Role.CONTROLLER in roles and not own.port:
+        raise ConfigError("node.listener: a controller has to be found, so its port cannot be 0")
     if Role.BROKER in roles:
         listeners = listeners or (Listener("PLAINTEXT", Address("", DEFAULT_KAFKA_PORT)),)
         listeners = tuple(listener for listener in listeners if listener.name not in controller_names)

@@ -39,7 +39,7 @@ def read_file(path: str) -> dict[str, Setting]:
             data = file.read(_MAX_FILE_BYTES + 1)
         if len(data) > _MAX_FILE_BYTES:
             raise ConfigError(f"{path}: a configuration file has at most {_MAX_FILE_BYTES} bytes")
-        text = data.decode("utf-8")
+        text = data.decode("utf-8-sig")  # editors on Windows put a byte order mark first
     except OSError as error:
         raise ConfigError(f"{path}: {error.strerror}") from error
     except UnicodeDecodeError as error:

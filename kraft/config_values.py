@@ -101,9 +101,14 @@ def parse_address(value: str) -> Address:
         raise ValueError(f"{value} is not host:port")
     if host.startswith("[") and host.endswith("]"):
         host = host[1:-1]
-    elif ":" in host or "/" in host:
+    elif ":" in host or "/" in host or (host and not _is_name(host)):
         raise ValueError(f"{value} is not host:port")
     return Address(host, int(port))
+
+
+def _is_name(host: str) -> bool:
+    """Whether the system can be asked for the host: the parts between dots have 1 to 63 characters."""
+    return all(0 < len(part) < 64 for part in host.removesuffix(".").split("."))
 
 
 def parse_listeners(value: str) -> tuple[Listener, ...]:

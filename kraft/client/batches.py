@@ -100,5 +100,7 @@ class Delivery:
 
 
 def record_size(key: bytes | None, value: bytes | None) -> int:
-    """Bytes to reckon for a record."""
+    """Bytes to reckon for a record; TypeError for text, of which nobody has said how it is encoded."""
+    if isinstance(key, str) or isinstance(value, str):
+        raise TypeError("key and value of a record are bytes, not text")
     return RECORD_OVERHEAD + len(key or b"") + len(value or b"")

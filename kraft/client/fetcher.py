@@ -208,7 +208,7 @@ class Fetcher:
         options = self._options
         partitions = [
             FetchPartition(*partition, led[partition][1].epoch, offset, -1, -1, options.partition_max_bytes)
-            for partition, offset in sorted(asked.items())
+            for partition, offset in asked.items()  # who was served longest ago comes first
         ]
         request = FetchRequest(
             replica_id=-1,

@@ -74,6 +74,11 @@ class LaneContext(msgspec.Struct, frozen=True):
     newest: int | None = None
 
 
+def closed() -> KafkaError:
+    """What becomes of a record whose producer is closed before it is stored."""
+    return KafkaError(ErrorCode.UNKNOWN_SERVER_ERROR, "the producer is closed")
+
+
 class _RetryError(Exception):
     """The attempt failed in a way that another one may heal."""
 
@@ -99,6 +104,7 @@ class Lane:
         self._linger: asyncio.Handle | None = None
         self._last_progress = 0.0
         self.task = asyncio.create_task(self._run())
+        self.task.add_done_callback(self._ended)
 
     @property
     def batch_is_full(self) -> bool:
@@ -165,6 +171,17 @@ class Lane:
             self._fail(error)
             self._context.failed(error)
 
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        """Whatever ended it, nobody is to wait for ever."""
+        if self._failure is not None:
+            return
+        mistake = None if task.cancelled() else task.exception()
+        error = closed() if mistake is None else KafkaError(ErrorCode.UNKNOWN_SERVER_ERROR, repr(mistake))
+        error.__cause__ = mistake
+        self._fail(error)
+        if mistake is not None:
+            self._context.failed(error)
+
     async def _send_all(self) -> None:
         """Send what there is, over as many leaders as it takes; raises KafkaError when time is over."""
         cluster = self._context.cluster
@@ -218,14 +235,14 @@ class Lane:
         while True:
             # A batch that is not full leaves when nothing else is on its way: a busy lane makes full ones.
             while len(self._waiting) > bool(replies) and len(replies) < MAX_IN_FLIGHT:
-                batch = self._waiting.popleft()
+                batch = self._waiting[0]
                 self._next_sequence = batch.encode(
                     identity,
                     self._next_sequence,
                     context.options.compression,
                     transactional=context.transactional_id is not None,
                 )
-                self._unacknowledged.append(batch)
+                self._unacknowledged.append(self._waiting.popleft())
                 replies.append(self._send(connection, batch))
             if not replies:
                 return

@@ -295,6 +295,8 @@ class Membership:
     async def close(self, *, leave: bool) -> None:
         """Stop; with `leave` the group need not wait for the session to time out."""
         await self._stop_heartbeats()
+        if isinstance(self.standing, Joining):
+            self.coordinator.forget()  # a join waits for the others, and what is said behind it for the join
         member_id, self.standing = self._member_id, Outside()
         if leave and member_id:
             await self._leave(member_id)
@@ -307,12 +309,13 @@ class Membership:
             member_id=member_id, group_instance_id=self._options.instance_id, reason=None
         )
         request = request_class(group_id=self._options.group_id, members=[member])
-        connection = self.coordinator.connected()
-        if connection is not None:
-            try:
-                await connection.call(ApiKey.LEAVE_GROUP, request, self._cluster.options.metadata_timeout)
-            except (KafkaError, *CONNECTION_FAILURES):
-                return
+        patience = self._cluster.options.metadata_timeout
+        try:
+            async with asyncio.timeout(patience):
+                connection = self.coordinator.connected() or await self.coordinator.connection()
+            await connection.call(ApiKey.LEAVE_GROUP, request, patience)
+        except (KafkaError, *CONNECTION_FAILURES):
+            return
 
 
 def assign(members: Sequence[Any], partitions: Mapping[str, int]) -> dict[str, bytes]:

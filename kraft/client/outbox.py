@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from kafkawire.errors import KafkaError
 from kraft.client.batches import BATCH_OVERHEAD, Delivery, PendingBatch, Producer, record_size
 from kraft.client.cluster import Cluster
-from kraft.client.lanes import Acknowledged, Lane, LaneContext, ProducerOptions
+from kraft.client.lanes import Acknowledged, Lane, LaneContext, ProducerOptions, closed
 from kraft.client.partitioning import partition_for_key
 
 Headers = list[tuple[str, bytes | None]]
@@ -46,6 +46,7 @@ class Outbox:
         self._lanes: dict[tuple[str, int], Lane] = {}
         self._rotation: dict[str, int] = {}
         self._buffered = 0
+        self._closed = False
         self._room = asyncio.Event()
         self._room.set()
 
@@ -70,6 +71,8 @@ class Outbox:
         """Put a record into its lane; waits while the buffer is full. Raises what ended the lane."""
         lane = self._lanes.get((topic, partition))
         if lane is None:
+            if self._closed:
+                raise closed()
             lane = self._lanes[topic, partition] = Lane(self._context, topic, partition)
         while self._buffered > self._options.buffer_size:
             self._room.clear()
@@ -117,7 +120,8 @@ class Outbox:
         await asyncio.gather(*(lane.task for lane in lanes.values()), return_exceptions=True)
 
     async def close(self) -> None:
-        """Stop at once."""
+        """Stop at once; whoever waits hears that it is closed."""
+        self._closed = True
         tasks = [lane.task for lane in self._lanes.values()]
         for task in tasks:
             task.cancel()

@@ -53,6 +53,9 @@ class IdempotentProducer:
                 await self.flush()
         finally:
             await self._outbox.close()
+            if self._identity is not None:
+                self._identity.cancel()
+                await asyncio.gather(self._identity, return_exceptions=True)
 
     async def send(
         self,
@@ -78,12 +81,17 @@ class IdempotentProducer:
         await self._outbox.flush()
 
     async def identity(self) -> Producer:
-        """The producer id, asked for once."""
+        """The producer id, asked for once; raises KafkaError if it is not there within `delivery_timeout`."""
         if self._identity is None:
             self._identity = asyncio.create_task(self._init_producer_id())
         if self._identity.done():
             return self._identity.result()
-        return await asyncio.shield(self._identity)
+        limit = self.options.delivery_timeout
+        try:
+            async with asyncio.timeout(limit):
+                return await asyncio.shield(self._identity)
+        except TimeoutError:
+            raise KafkaError(ErrorCode.REQUEST_TIMED_OUT, f"no producer id within {limit} s") from None
 
     async def _init_producer_id(self) -> Producer:
         request_class = messages.request_class(ApiKey.INIT_PRODUCER_ID)

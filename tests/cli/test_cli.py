@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import socket
 import subprocess
 import sys
@@ -16,7 +17,8 @@ from cli.app import app
 from cli.dev import DevOptions, run_dev
 from cli.render import cluster_view, topic_view
 from cli.run import RunOptions, gather_config
-from kraft.client.admin import ClusterState, Quorum, Voter
+from cli.session import administer
+from kraft.client.admin import Admin, ClusterState, Quorum, Voter
 from kraft.client.cluster import Broker, Partition, Topic
 from kraft.config import ConfigError
 from kraft.events import LogFormat
@@ -112,6 +114,8 @@ def test_a_mistake_names_where_it_was_made(tmp_path: Path) -> None:
         (["topics", "create", "t", "--config", "x"], "--config x: not of the form key=value", 2),
         (["dev", "--brokers", "0"], "a cluster has 1 to 100 controllers and 1 to 100 brokers", 2),
         (["dev", "--set", "x"], "--set x: not of the form key=value", 2),
+        (["dev", "--brokers", "0", "--set", "log.dirs=/d"], "--set log.dirs: dev gives each node its own", 2),
+        (["dev", "--brokers", "0", "--set", "node.id=7"], "--set node.id: dev gives each node its own", 2),
         (["dev", "--port", "65536"], "port 65536 is out of range", 2),
     ],
 )
@@ -119,6 +123,39 @@ def test_a_wrong_command_is_one_line(arguments: list[str], message: str, status:
     result = CliRunner().invoke(app, arguments)
     lines = result.stderr.splitlines()
     assert (lines, result.exit_code) == ([f"error: {message}"], status)
+
+
+@pytest.mark.parametrize(("flag", "number"), [("--partitions", 1 << 31), ("--replication-factor", 1 << 15)])
+def test_a_number_that_no_request_can_hold_is_refused(flag: str, number: int) -> None:
+    result = CliRunner().invoke(app, ["topics", "create", "t", flag, str(number)])
+    assert result.exit_code == 2
+    assert f"Invalid value for '{flag}'" in result.stderr
+
+
+def test_a_name_that_is_no_text_is_not_blamed_on_the_servers(capsys: pytest.CaptureFixture[str]) -> None:
+    async def work(_: Admin) -> None:
+        "\udcff".encode()
+
+    assert administer("localhost:9092", work) == 2
+    assert capsys.readouterr().err.startswith("error: 'utf-8' codec can't encode character '\\udcff'")
+
+
+def test_a_reader_that_has_enough_is_no_mistake() -> None:
+    """`kraft topics list | head -1`"""
+    program = (
+        "import sys; from cli.session import administer\n"
+        "async def work(_): print('orders')\n"
+        "sys.exit(administer('localhost:9092', work))"
+    )
+    read_end, write_end = os.pipe()
+    os.close(read_end)
+    try:
+        ended = subprocess.run(
+            [sys.executable, "-c", program], stdout=write_end, stderr=subprocess.PIPE, check=False
+        )
+    finally:
+        os.close(write_end)
+    assert (ended.stderr, ended.returncode) == (b"", 1)
 
 
 def test_a_cluster_that_does_not_answer_is_one_line() -> None:
@@ -138,6 +175,22 @@ def test_dev_says_which_port_is_taken(capsys: pytest.CaptureFixture[str], tmp_pa
         port = other.getsockname()[1]
         assert run_dev(DevOptions(1, 1, tmp_path, port, ())) == 1
     expected = f"error: port {port}: address already in use; --port chooses another one\n"
+    assert capsys.readouterr().err == expected
+
+
+@pytest.mark.parametrize(("controllers", "brokers"), [(1, 1), (1, 2), (5, 3)])
+def test_dev_does_not_change_the_controllers_of_what_was_kept(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, controllers: int, brokers: int
+) -> None:
+    for name in ("controller-101", "controller-102", "controller-103", "broker-1"):
+        (tmp_path / name).mkdir()
+        text = f"version=1\nnode.id={name.rpartition('-')[2]}\ncluster.id=c\ndirectory.id=d\n"
+        (tmp_path / name / "meta.properties").write_text(text)
+    assert run_dev(DevOptions(controllers, brokers, tmp_path, 0, ())) == 2
+    expected = (
+        f"error: {tmp_path}: has data of controller-101, controller-102, controller-103, "
+        "and the set of controllers is fixed at the start\n"
+    )
     assert capsys.readouterr().err == expected
 
 

@@ -76,6 +76,13 @@ def test_one_node_by_default_and_nothing_is_left(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+def test_nothing_is_left_when_the_terminal_is_closed(tmp_path: Path) -> None:
+    with dev_cluster(temporary=tmp_path) as (process, _):
+        process.send_signal(signal.SIGHUP)
+        assert process.wait(30) == 0
+    assert list(tmp_path.iterdir()) == []
+
+
 def refused(bootstrap: str, *arguments: str) -> str:
     """The one line that a command ends with that a cluster does not obey."""
     command = [sys.executable, "-m", "kraft", *arguments, "--bootstrap-server", bootstrap]
@@ -119,6 +126,15 @@ def test_several_nodes_are_processes_that_find_each_other(tmp_path: Path) -> Non
     assert (data / "broker-1" / "meta.properties").exists()
     with dev_cluster(*size, temporary=tmp_path) as (_, said):
         assert kraft(bootstrap_in(said), "topics", "list") == "orders\n", "the data was kept"
+
+
+def test_a_broker_can_be_added_to_what_was_kept(tmp_path: Path) -> None:
+    data = ("--data-dir", str(tmp_path / "data"))
+    with dev_cluster("--brokers", "2", *data, temporary=tmp_path) as (_, said):
+        kraft(bootstrap_in(said), "topics", "create", "orders")
+    with dev_cluster("--brokers", "3", *data, temporary=tmp_path) as (_, said):
+        assert len(pids_in(said)) == 4
+        assert kraft(bootstrap_in(said), "topics", "list") == "orders\n"
 
 
 def test_a_node_cannot_have_a_directory_that_is_in_use(tmp_path: Path) -> None:

@@ -244,7 +244,13 @@ class FakeCluster:
     def fetch(self, node_id: int, request: Any) -> Any:
         response_class = messages.response_class(ApiKey.FETCH)
         topic_class = response_class.FetchableTopicResponse
-        results = [self._fetched(node_id, asked) for asked in request.topics[0].partitions]
+        results = []
+        room = request.max_bytes
+        for asked in (asked for topic in request.topics for asked in topic.partitions):
+            results.append(self._fetched(node_id, asked))
+            if room < request.max_bytes and len(results[-1].records) > room:
+                results[-1].records = b""
+            room -= len(results[-1].records)
         return response_class(
             throttle_time_ms=0,
             error_code=0,

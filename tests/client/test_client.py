@@ -159,6 +159,23 @@ async def test_everything_is_read_back_from_all_leaders(fake: Any) -> None:
     assert read == {index: [b"%d" % n for n in range(60) if n % 2 == index] for index in range(2)}
 
 
+async def test_partitions_take_turns_where_a_reply_has_no_room_for_all(fake: Any) -> None:
+    fake.move(1, leader=1)
+    names = [TopicPartition(TOPIC, index) for index in range(2)]
+    options = ConsumerOptions(max_wait=0.05, max_bytes=1)
+    async with Cluster(fake.bootstrap) as cluster, asyncio.timeout(10):
+        async with IdempotentProducer(cluster, ProducerOptions(linger=0.0)) as producer:
+            for number in range(40):
+                await (await producer.send(TOPIC, b"%d" % number, partition=number % 2))
+        async with Consumer(cluster, options) as consumer:
+            consumer.assign(dict.fromkeys(names, 0))
+            served: list[int] = []
+            while len(served) < 10:
+                served += [fetched.partition.partition for fetched in await consumer.poll()]
+    assert served.count(0) > 2
+    assert served.count(1) > 2
+
+
 async def test_seek_goes_into_the_middle_of_a_batch_and_past_the_end_is_an_error(fake: Any) -> None:
     name = TopicPartition(TOPIC, 0)
     await produce(fake, options=ProducerOptions(linger=0.0))

@@ -55,6 +55,25 @@ async def until_assigned(consumers: Sequence[GroupConsumer], partitions: int) ->
         await asyncio.gather(*(each.poll(0.05) for each in consumers))
 
 
+async def members(cluster: Cluster, group: str) -> int:
+    request_class = messages.request_class(ApiKey.DESCRIBE_GROUPS)
+    request = request_class(groups=[group], include_authorized_operations=False)
+    response = await cluster.call_any(ApiKey.DESCRIBE_GROUPS, request)
+    return len(response.groups[0].members)
+
+
+async def test_a_member_that_is_closed_while_it_joins_leaves_nothing_in_the_group(
+    cluster: Cluster, make_topic: Any
+) -> None:
+    topic = await make_topic(2)
+    async with member(cluster, topic, "hasty") as first:
+        await until_assigned([first], 2)
+        async with member(cluster, topic, "hasty") as second:
+            while await members(cluster, "hasty") < 2:  # it waits for the first one now, which does not poll
+                await second.poll(0.05)
+        assert await members(cluster, "hasty") == 1
+
+
 async def test_a_member_reads_everything_and_the_next_one_goes_on_where_it_committed(
     cluster: Cluster, make_topic: Any
 ) -> None:

@@ -161,6 +161,17 @@ def test_a_file_of_kafkas_own_is_understood() -> None:
         ({"process.roles": ","}, "process.roles=,: at least one of broker and controller (here)"),
         ({"listeners": "9092"}, "listeners=9092: 9092 is not NAME://host:port (here)"),
         ({"listeners": "PLAINTEXT://:70000"}, "listeners=PLAINTEXT://:70000: :70000 is not host:port (here)"),
+        ({"node.listener": "a..b:1"}, "node.listener=a..b:1: a..b:1 is not host:port (here)"),
+        (
+            {"node.listener": f"{'a' * 64}:1"},
+            f"node.listener={'a' * 64}:1: {'a' * 64}:1 is not host:port (here)",
+        ),
+        ({"broker.rack": "\udcff"}, "broker.rack: is not Unicode text (here)"),
+        ({"cluster.secret": "\udcff" * 20}, "cluster.secret: is not Unicode text (here)"),
+        (
+            {"node.listener": "127.0.0.1:0"},
+            "node.listener: a controller has to be found, so its port cannot be 0",
+        ),
         ({"listeners": "A://:1,A://:2"}, "listeners=A://:1,A://:2: a listener name stands twice (here)"),
         ({"listeners": "SSL://:9092"}, "listeners: SSL wants SSL, only PLAINTEXT is served"),
         ({"advertised.listeners": "X://a:1"}, "advertised.listeners: X is not one of listeners"),
@@ -287,10 +298,14 @@ def test_toml_spells_the_same_keys() -> None:
 def test_files(tmp_path: Path) -> None:
     (tmp_path / "a.toml").write_text("node.id = 1")
     (tmp_path / "a.properties").write_text("node.id = 2")
+    (tmp_path / "marked.properties").write_text("node.id = 3", encoding="utf-8-sig")
+    (tmp_path / "marked.toml").write_text("node.id = 4", encoding="utf-8-sig")
     (tmp_path / "latin").write_bytes(b"a=\xff")
     (tmp_path / "large").write_bytes(b"#" * (1 << 20) + b"#")
     assert read_file(str(tmp_path / "a.toml"))["node.id"].text == "1"
     assert read_file(str(tmp_path / "a.properties"))["node.id"].text == "2"
+    assert read_file(str(tmp_path / "marked.properties"))["node.id"].text == "3"
+    assert read_file(str(tmp_path / "marked.toml"))["node.id"].text == "4"
     for name, message in [("latin", "not UTF-8"), ("large", "at most"), ("none", "No such file")]:
         with pytest.raises(ConfigError, match=message):
             read_file(str(tmp_path / name))
