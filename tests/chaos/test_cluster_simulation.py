@@ -30,6 +30,7 @@ FIRST_SEEDS: dict[str, int] = {
     "coordinator-answers-early": 30,
     "diverging-follower-goes-on": 20,
     "failed-sync-ignored": 160,
+    "namesake-checkpoints": 70,
     "rot-accepted": 15,
     "sequence-gap-accepted": 60,
     "stale-generation-commits": 425,
