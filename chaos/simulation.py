@@ -8,6 +8,7 @@ cluster has to come to rest, all is read back, and the history is judged.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import NamedTuple
 from uuid import UUID
@@ -16,6 +17,7 @@ from chaos.anomalies import Judgement, check
 from chaos.cluster.administrators import Administrator, Founder
 from chaos.cluster.clients import Auditor, Client, LastReader, Notebook, Reader, Surroundings, Writer
 from chaos.cluster.climate import draw_climate, draw_shape
+from chaos.cluster.disbanders import Disbander, LastWitness
 from chaos.cluster.faults import Faults
 from chaos.cluster.group_clients import Copier, Inquirer, Member
 from chaos.cluster.loops import World
@@ -23,6 +25,8 @@ from chaos.cluster.metadata_truth import MetadataTruth
 from chaos.cluster.nodes import Machine, NodeProcess, Site
 from chaos.cluster.pace import longer_pauses
 from chaos.cluster.plan import Plan
+from chaos.cluster.renewers import SETTINGS as RENEWAL_SETTINGS
+from chaos.cluster.renewers import LastReaderOfIncarnation, Renewer
 from chaos.cluster.shared_images import shared_images
 from chaos.cluster.streams import Streams
 from chaos.cluster.watching import Watch
@@ -44,6 +48,10 @@ OPERATIONS = (Sent, Polled, Committed, OffsetFetched, Ending)
 MAX_TURNS = 2_000_000
 TOPIC = "orders"
 COPIES = "copies"
+RENEWALS = 0.25
+"""In how many histories topics and groups are deleted."""
+RENEWER = 90
+"""The first number of the clients that do so: far from those of all others, which keep theirs."""
 
 
 class HistoryResult(NamedTuple):
@@ -77,6 +85,10 @@ class History:
         self.trace = Trace(self.world, printed=printed, details=False)
         self._shape = draw_shape(plan.chance("shape"))
         self._climate = draw_climate(plan.chance("climate"))
+        self._renews = plan.chance("renewals").random() < RENEWALS
+        if self._renews:
+            # Whoever works on the topics that are renewed stands in for some of the others.
+            self._shape = replace(self._shape, producers=1, readers=0, copiers=0)
         self.trace.note(self._shape)
         self.trace.note(self._climate)
         conditions = NetworkConditions(latency=(0.0002, self._shape.latency))
@@ -110,12 +122,13 @@ class History:
     def _build(self) -> dict[int, Machine]:
         shape = self._shape
         controllers = tuple(range(FIRST_CONTROLLER, FIRST_CONTROLLER + shape.controllers))
+        settings = shape.settings() | (RENEWAL_SETTINGS if self._renews else {})
         site = Site(
             self.world,
             self._streams,
             self.plan.chance,
             controllers,
-            shape.settings(),
+            settings,
             shape.quorum(),
             lambda process, error: self.world.checks.append(partial(self._failed, process, error)),
             self._born,
@@ -175,7 +188,7 @@ class History:
                 client.stop()
             self._await("a client does not finish", 60.0, lambda: all(each.done for each in self._clients))
             self._converge()
-            last = [kind(self._surroundings, number) for number, kind in self._last()]
+            last = self._last()
             for client in last:
                 client.start()
             self._await("not everything can be read", 30.0, lambda: all(each.done for each in last))
@@ -204,9 +217,18 @@ class History:
         founder.start()
         self._await("the topic is not created", 30.0, lambda: founder.done)
 
-    def _last(self) -> list[tuple[int, type[Client]]]:
-        groups = self._shape.members or self._shape.copiers
-        return [(99, LastReader), (100, Inquirer)] if groups else [(99, LastReader)]
+    def _last(self) -> list[Client]:
+        around = self._surroundings
+        last: list[Client] = [LastReader(around, 99)]
+        if self._shape.members or self._shape.copiers:
+            last.append(Inquirer(around, 100))
+        for client in self._clients:
+            match client:
+                case Renewer(living=incarnation) if incarnation is not None:
+                    last.append(LastReaderOfIncarnation(around, RENEWER + 2, incarnation))
+                case Disbander():
+                    last.append(LastWitness(around, RENEWER + 3, client))
+        return last
 
     def _start_clients(self) -> None:
         shape = self._shape
@@ -217,7 +239,10 @@ class History:
         administrator.every = {
             kind: mean for kind, mean in self._climate.every.items() if self.plan.has(kind)
         }
-        self._clients = [each for each in (*clients, administrator) if self.plan.has(each.name)]
+        clients.append(administrator)
+        if self._renews:
+            clients += [Renewer(self._surroundings, RENEWER), Disbander(self._surroundings, RENEWER + 1)]
+        self._clients = [each for each in clients if self.plan.has(each.name)]
         self._faults.clients = [each.loop for each in self._clients]
         for client in self._clients:
             client.start()

@@ -111,16 +111,24 @@ class Client:
         return True
 
     async def _work(self) -> None:
-        addresses = ",".join(f"{host(each)}:{KAFKA_PORT}" for each in self.surroundings.bootstrap)
-        options = ClusterOptions(client_id=self.name)
-        async with Cluster(addresses, options, self._dial) as cluster:
+        async with self.cluster() as cluster:
             await self.work(cluster)
+
+    def cluster(self) -> Cluster:
+        """The cluster as this client sees it."""
+        return Cluster(self.addresses, ClusterOptions(client_id=self.name), self.dial)
+
+    @property
+    def addresses(self) -> str:
+        """Where the brokers are."""
+        return ",".join(f"{host(each)}:{KAFKA_PORT}" for each in self.surroundings.bootstrap)
 
     async def work(self, cluster: Cluster) -> None:
         """What the client does."""
         raise NotImplementedError
 
-    async def _dial(self, make: Callable[[], Connection], name: str, port: int) -> None:
+    async def dial(self, make: Callable[[], Connection], name: str, port: int) -> None:
+        """Connect to a broker, see `Dial`."""
         end = await self.surroundings.streams.connect(self.machine, (name, port))
         StreamTransport(end, make(), (name, port))
 
@@ -242,12 +250,15 @@ class LastReader(Reader):
 
     committed_only = True
 
+    def __init__(self, surroundings: Surroundings, number: int) -> None:
+        super().__init__(surroundings, number)
+        self.topics: tuple[str, ...] = (surroundings.topic, surroundings.copies)
+
     async def work(self, cluster: Cluster) -> None:
-        around = self.surroundings
         partitions = [
             TopicPartition(topic, index)
-            for topic in (around.topic, around.copies)
-            for index in range(around.partitions)
+            for topic in self.topics
+            for index in range(self.surroundings.partitions)
         ]
         async with Consumer(cluster, ConsumerOptions(committed_only=True)) as consumer:
             ends = await consumer.offsets(partitions, LATEST)

@@ -6,11 +6,15 @@ import asyncio
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+from msgspec.structs import replace
+
 from chaos.planting import Mutant
 from chaos.replication.mutants import ignore_divergence
 from kafkawire.batch_header import BatchHeader
 from kafkawire.errors import ErrorCode, KafkaError
 from kraft.broker import durability
+from kraft.broker.configuration import BrokerConfiguration
+from kraft.broker.log_directories import LogDirectories
 from kraft.broker.transaction_verification import TransactionVerification
 from kraft.controller.service import ControllerService, _Decided
 from kraft.coordinator.group.classic_group import ClassicGroup, Member
@@ -26,16 +30,19 @@ from logstore.recovery import LogLoader
 from logstore.scan import scan_headers
 from logstore.storage import StorageError, Syncable
 from metadata.controller import brokers, isr, partitions
+from metadata.image import MetadataImage
 from replication.client_read import ClientRead
 from replication.isr import CommittedIsr, PendingExpand
 from replication.leader import Leader
 from replication.partition import Partition
+from replication.settings import ReplicationSettings
 
 _check = ProducerStates.check
 _read = Partition.read
 _trusted_segments = LogLoader._trusted_segments
 _remove_brokers = partitions.remove_brokers
 _propose_share = ControllerService._propose_share
+_replication_settings = BrokerConfiguration.replication_settings
 
 
 def _restore_nobody(*_: object) -> ProducerStates:
@@ -138,6 +145,11 @@ def _begin_with_nothing(self: CoordinatorRuntime[Any], index: int, partition: Pa
     self._activate(loading, self._make_shard(index, loading.epoch))
 
 
+def _go_by_the_own_file(self: BrokerConfiguration, image: MetadataImage, topic: str) -> ReplicationSettings:
+    """Where that says 1."""
+    return replace(_replication_settings(self, image, topic), min_insync_replicas=1)
+
+
 def _answer_before_commit(
     self: ControllerService, state: Any, offset: int, share: Sequence[_Decided]
 ) -> None:
@@ -214,5 +226,13 @@ MUTANTS: Mapping[str, Mutant] = {
     "diverging-follower-goes-on": Mutant(
         "a leader does not compare the last fetched epoch (KIP-595), in the whole cluster",
         ((Partition, "fetched_by", ignore_divergence),),
+    ),
+    "min-isr-of-the-own-file": Mutant(
+        "brokers commit by a smaller min.insync.replicas than the controllers judge by (KIP-966)",
+        ((BrokerConfiguration, "replication_settings", _go_by_the_own_file),),
+    ),
+    "namesake-checkpoints": Mutant(
+        "after an unclean stop what was checkpointed of a deleted topic counts for one of its name",
+        ((LogDirectories, "_forget_checkpoints", _note_nothing),),
     ),
 }

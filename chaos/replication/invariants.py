@@ -190,7 +190,7 @@ class ReplicationInvariants:
 
         A deposed leader that does not know it yet may say so, which is why clients name the epoch (KIP-320).
         """
-        image = self._view.image.topics.partition(partition.topic, partition.index)
+        image = self._view.image.topics.partition(*partition.key)
         if image is None or image.leader_epoch != partition.leader_epoch:
             return
         raise ViolationError(f"offset {position} was read and is gone from {partition!r}")
@@ -288,7 +288,8 @@ class ReplicationInvariants:
     # What must hold.
 
     def _check_leader(self, broker_id: int, partition: Partition, shadow: Shadow, truth: Truth) -> None:
-        image = self._view.image.topics.partition(partition.topic, partition.index)
+        # By its id: another topic may have the name by now.
+        image = self._view.image.topics.partition(*partition.key)
         if image is None or image.leader != broker_id or image.leader_epoch != partition.leader_epoch:
             return
         if truth.batches and not shadow.has(truth.batches[-1]):

@@ -30,12 +30,16 @@ FIRST_SEEDS: dict[str, int] = {
     "coordinator-answers-early": 30,
     "diverging-follower-goes-on": 20,
     "failed-sync-ignored": 160,
+    "namesake-checkpoints": 70,
     "rot-accepted": 15,
     "sequence-gap-accepted": 60,
     "stale-generation-commits": 425,
     "unclean-stop-keeps-isr": 70,
 }
 """Where to begin to look for a bug that only few histories betray."""
+
+FIRST_BATCH = " log renewed-0 at=1 0 epoch=0"
+"""What a trace says when a broker has the first records of a topic that is renewed."""
 
 
 def chaos(*arguments: str, hash_seed: str = "0") -> subprocess.CompletedProcess[str]:
@@ -88,6 +92,15 @@ def test_a_trace_has_a_line_for_what_happens() -> None:
     assert any(" commit orders-0 by=" in line for line in lines)
     assert any("node-1 broker.registered" in line for line in lines)
     assert "held" in lines[-1]
+
+
+def test_topics_are_deleted_and_created_anew_in_some_histories() -> None:
+    began = [
+        [line for line in chaos("sim", "--seed", seed, "--trace").stdout.splitlines() if FIRST_BATCH in line]
+        for seed in ("15", "16")
+    ]
+    assert len(began[0]) > 2, "an incarnation begins at offset 0, with leader epoch 0"
+    assert not began[1], "most histories have no such topic"
 
 
 def test_what_is_left_out_does_not_happen() -> None:
