@@ -27,12 +27,11 @@ none the less, they are histories too."""
 
 FIRST_SEEDS: dict[str, int] = {
     "controller-answers-early": 25,
-    "coordinator-answers-early": 30,
     "diverging-follower-goes-on": 20,
     "failed-sync-ignored": 160,
     "namesake-checkpoints": 70,
     "rot-accepted": 15,
-    "sequence-gap-accepted": 60,
+    "sequence-gap-accepted": 155,
     "stale-generation-commits": 425,
     "unclean-stop-keeps-isr": 70,
 }
