@@ -29,11 +29,11 @@ _NOT_LISTED = -1
 
 
 class ClientSession:
-    """What one consumer wants and what it was told last. Session id 0 is no session: everything is
-    answered."""
+    """What one consumer wants and what it was told last. Session id 0, until it is kept, is no session:
+    everything is answered."""
 
-    def __init__(self, session_id: int, fetch: FetchRequest) -> None:
-        self.session_id = session_id
+    def __init__(self, fetch: FetchRequest) -> None:
+        self.session_id = SESSIONLESS
         self.epoch = 1
         self.last_used = 0.0
         """When its client asked last (monotonic seconds)."""
@@ -116,9 +116,10 @@ class ClientSessions:
         """
         if fetch.session_epoch in (OPENING_EPOCH, CLOSING_EPOCH):
             self._drop(fetch.session_id)
-            if fetch.session_epoch == CLOSING_EPOCH or not self._has_room(fetch, now):
-                return ClientSession(SESSIONLESS, fetch)
-            return self._new(fetch, now)
+            opened = ClientSession(fetch)
+            if fetch.session_epoch == OPENING_EPOCH and self._has_room(opened.size, now):
+                self._keep(opened, now)
+            return opened
         session = self._sessions.get(fetch.session_id)
         if session is None:
             raise KafkaError(ErrorCode.FETCH_SESSION_ID_NOT_FOUND)
@@ -129,7 +130,7 @@ class ClientSessions:
         session.amend(fetch)
         if not session.size:
             self._drop(fetch.session_id)
-            return ClientSession(SESSIONLESS, fetch)
+            return ClientSession(fetch)
         session.last_used = now
         # The order of the dictionary is the order of use.
         self._sessions[fetch.session_id] = self._sessions.pop(fetch.session_id)
@@ -139,9 +140,9 @@ class ClientSessions:
             insort(self._by_size, (session.size, session.session_id))
         return session
 
-    def _has_room(self, fetch: FetchRequest, now: float) -> bool:
-        """Whether there is a place for one more, if need be that of the one that was idle longest or of one
-        that is smaller."""
+    def _has_room(self, size: int, now: float) -> bool:
+        """Whether there is a place for one more of so many partitions, if need be that of the one that was
+        idle longest or of one that is smaller."""
         if len(self._sessions) < self._max:
             return True
         idle = next(iter(self._sessions.values()), None)
@@ -150,11 +151,9 @@ class ClientSessions:
         if now - idle.last_used >= EVICTION_AFTER:
             self._drop(idle.session_id)
             return True
-        if self._by_size:
-            size, smallest = self._by_size[0]
-            if size < ClientSession(SESSIONLESS, fetch).size:
-                self._drop(smallest)
-                return True
+        if self._by_size and self._by_size[0][0] < size:
+            self._drop(self._by_size[0][1])
+            return True
         return False
 
     def _drop(self, session_id: int) -> None:
@@ -168,10 +167,9 @@ class ClientSessions:
             del self._by_size[bisect_left(self._by_size, (session.listed_size, session.session_id))]
             session.listed_size = _NOT_LISTED
 
-    def _new(self, fetch: FetchRequest, now: float) -> ClientSession:
-        session_id = self._next_id
-        self._next_id = 1 if session_id == 2**31 - 1 else session_id + 1
-        session = ClientSession(session_id, fetch)
+    def _keep(self, session: ClientSession, now: float) -> None:
+        """Give it an id of its own."""
+        session.session_id = self._next_id
+        self._next_id = 1 if self._next_id == 2**31 - 1 else self._next_id + 1
         session.created = session.last_used = now
-        self._sessions[session_id] = session
-        return session
+        self._sessions[session.session_id] = session

@@ -40,19 +40,19 @@ class SuspectedLeaders:
         """Ask other brokers that `leaders` names whether they are there; wait a moment for the metadata to
         name others in place of those that are not, unless that is what `client` has to hear."""
         await self._neighbours.look_at(leaders())
-        if client is not None and self._is_news(client, leaders()):
-            return
-        await self._metadata.wait_until(
-            lambda _image: not any(map(self.suspects, leaders())), ELECTION_TIMEOUT
-        )
+        lost = self._lost(leaders())
+        if lost and not (client is not None and self._is_news(client, lost)):
+            await self._metadata.wait_until(lambda _image: not self._lost(leaders()), ELECTION_TIMEOUT)
 
-    def _is_news(self, client: Connection, leaders: set[int]) -> bool:
-        """Whether there are lost ones that a client has to be told of and was not."""
+    def _lost(self, leaders: set[int]) -> dict[int, float]:
+        """Those that are probably dead, and when they were lost."""
+        return {each: at for each in leaders if (at := self._neighbours.lost_at(each)) is not None}
+
+    def _is_news(self, client: Connection, lost: dict[int, float]) -> bool:
+        """Whether a client has to be told that these are lost, and was not."""
         if not is_librdkafka(client.client_software):
             return False
-        lost = {each: at for each in leaders if (at := self._neighbours.lost_at(each)) is not None}
-        told = self._told.get(client, {})
-        if lost.items() <= told.items():
+        if lost.items() <= self._told.get(client, {}).items():
             return False
         self._told[client] = lost
         return True
