@@ -88,6 +88,8 @@ class End(asyncio.Protocol):
         self._heard_end = False
         self._said_end = False
         self.is_open = False
+        self.early: list[bytes] = []
+        """What came before the other end was there: Python 3.11.2 reads once although told to pause."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Called by the event loop; nothing is read before `read_on`."""
@@ -98,7 +100,9 @@ class End(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Called by the event loop."""
-        if self.out is not None:
+        if self.out is None:
+            self.early.append(data)
+        else:
             self.out.received(data)
 
     def pause_writing(self) -> None:
@@ -171,6 +175,9 @@ def join(one: End, other: End, there: Delay, back: Delay) -> tuple[Direction, Di
     one.out = other.into = forth
     other.out = one.into = home
     for direction, end in ((forth, one), (home, other)):
+        for data in end.early:
+            direction.received(data)
+        end.early.clear()
         if end.is_open:
             direction.look()
         else:
