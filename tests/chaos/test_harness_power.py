@@ -8,7 +8,7 @@ import sys
 from random import Random
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from chaos.harness.power.mounting import refusal
@@ -42,6 +42,8 @@ def content(volume: Volume, *path: str) -> bytes | None:
     ),
     st.integers(0, 1000),
 )
+@example([("truncate", 45, b""), ("sync", 0, b""), ("write", 44, b"\x01\x00")], 0)  # torn, over the end
+@example([("write", 45, b"")], 0)
 def test_what_is_left_is_a_moment_since_the_last_sync(steps: list[tuple[str, int, bytes]], seed: int) -> None:
     volume, directory = disk()
     node = volume.create(directory, "log", 0o644, 0.0)
@@ -51,7 +53,7 @@ def test_what_is_left_is_a_moment_since_the_last_sync(steps: list[tuple[str, int
         match step:
             case "write":
                 volume.write(node.number, position, data, 1.0)
-                padded = model.ljust(position, b"\0")
+                padded = model.ljust(position if data else 0, b"\0")
                 model = padded[:position] + data + padded[position + len(data) :]
                 moments.append(model)
             case "truncate":

@@ -122,8 +122,10 @@ class Volume:
         self._link(into, new_name, node)
 
     def write(self, number: int, offset: int, data: bytes | memoryview, now: float) -> None:
-        """Write to a file; raises VolumeError(ENOSPC)."""
+        """Write to a file; raises VolumeError(ENOSPC). Without bytes nothing changes, as in pwrite(2)."""
         node = self.node(number)
+        if not data:
+            return
         size, end = len(node.data), offset + len(data)
         self._take(max(0, end - size))
         node.unsynced.append(Change(min(offset, size), bytes(node.data[offset:end]), size))
@@ -194,9 +196,10 @@ class Volume:
             node.data[change.offset : change.offset + len(change.old)] = change.old
             del node.data[change.size :]
         if torn and len(after) > len(node.data):
-            # The first change that is lost was on its way: a part of what it added is there.
+            # The first change that is lost was on its way: its beginning is there, and some of what it added.
             size = rng.randint(len(node.data), len(after))
-            node.data.extend(after[len(node.data) : size])
+            if size > len(node.data):
+                node.data[:] = after[:size]
         self.used += len(node.data)
         lost = len(changes) - kept
         node.unsynced.clear()
