@@ -95,7 +95,10 @@ def _decode_flexible(version: int, body: memoryview) -> ProduceRequest:
             (index,) = _INT32.unpack_from(body, position)
             length, position = body[position + 4], position + 5
             if length > 0x7F:
-                length, position = read_unsigned(body, position - 1)
+                if (second := body[position]) <= 0x7F:  # up to 16 KiB: most batches
+                    length, position = length & 0x7F | second << 7, position + 1
+                else:
+                    length, position = read_unsigned(body, position - 1)
             records = None
             if length:
                 end = position + length - 1

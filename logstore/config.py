@@ -56,8 +56,3 @@ class LogConfig(msgspec.Struct, frozen=True):
     def compacts(self) -> bool:
         """Whether offsets may be missing because older records of a key were removed."""
         return "compact" in self.cleanup_policy
-
-    @property
-    def longest_segment_ms(self) -> int:
-        """After how long a segment is closed: in time for what has to be compacted by then."""
-        return min(self.segment_ms, self.max_compaction_lag_ms) if self.compacts else self.segment_ms

@@ -56,8 +56,10 @@ class Indexes:
         self._since_entry = 0
 
     def full(self, limit: int) -> bool:
-        """Whether one more entry might make a file outgrow `limit` bytes."""
-        return (len(self.offsets) + 1) * OFFSET_ENTRY > limit or (len(self.times) + 2) * TIME_ENTRY > limit
+        """Whether the next batch gets an entry that might make a file outgrow `limit` bytes."""
+        return self._since_entry > self._interval and (
+            (len(self.offsets) + 1) * OFFSET_ENTRY > limit or (len(self.times) + 2) * TIME_ENTRY > limit
+        )
 
     def save(
         self, storage: Storage, directory: str, base_offset: int, *, durable: bool = False, behind: str = ""

@@ -195,7 +195,8 @@ class Log:
         content.end_offset = next_offset
         if header.producer_id >= 0:
             content.note_producer(header, control, first_offset)
-        return Append(first_offset, next_offset - 1, append_time, content.start_offset, False)
+        appended = (first_offset, next_offset - 1, append_time, content.start_offset, False)
+        return tuple.__new__(Append, appended)
 
     def _check_producer(
         self, header: BatchHeader, control: ControlRecord | None, origin: Origin

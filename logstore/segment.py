@@ -106,7 +106,7 @@ class Segment:
         position = self.size
         if not position:
             self.first_timestamp = max_timestamp
-        self.indexes.add(position, size, next_offset, max_timestamp)
+        (self._indexes or self.indexes).add(position, size, next_offset, max_timestamp)
         nexts = self._nexts
         nexts.append(next_offset)
         self._positions.append(position)

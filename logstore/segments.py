@@ -66,7 +66,9 @@ class Segments:
             age = max_timestamp - segment.first_timestamp
         else:
             age = now_ms - segment.opened_ms
-        limit = config.longest_segment_ms
+        limit = config.segment_ms
+        if config.max_compaction_lag_ms < limit and config.compacts:
+            limit = config.max_compaction_lag_ms  # in time for what has to be compacted by then
         if config.segment_jitter_ms > 0:
             # Spread over the segments, but the same for one of them every time.
             limit -= crc32(segment.path(LOG).encode()) % config.segment_jitter_ms

@@ -115,6 +115,8 @@ def _refuse(attributes: int) -> None:
 def _check_timestamps(header: BatchHeader, config: LogConfig, now_ms: int) -> None:
     latest = now_ms + config.message_timestamp_after_max_ms
     earliest = now_ms - config.message_timestamp_before_max_ms
+    if earliest <= header.max_timestamp <= latest and earliest <= header.base_timestamp <= latest:
+        return
     for timestamp in (header.max_timestamp, header.base_timestamp):
         if not earliest <= timestamp <= latest and timestamp != NO_TIMESTAMP:
             raise KafkaError(

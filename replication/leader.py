@@ -42,14 +42,17 @@ class FollowerProgress(msgspec.Struct):
 
 
 class Leader:
-    """The role of the replica that clients write to. `start_offset` is the log end when its epoch began."""
+    """The role of the replica that clients write to. `start_offset` is the log end when its epoch began,
+    `in_sync` how many members the committed ISR has, and `maximal` who may be elected."""
 
     __slots__ = (
+        "_isr",
         "broker_epochs",
         "epoch",
         "followers",
-        "isr",
+        "in_sync",
         "local_id",
+        "maximal",
         "replicas",
         "retry_isr_at",
         "start_offset",
@@ -61,7 +64,7 @@ class Leader:
         self.local_id = local_id
         self.epoch = epoch
         self.start_offset = start_offset
-        self.isr: IsrState = isr
+        self.isr = isr
         self.broker_epochs = broker_epochs
         self.replicas: tuple[int, ...] = ()
         self.followers: dict[int, FollowerProgress] = {}
@@ -69,6 +72,18 @@ class Leader:
 
     def __repr__(self) -> str:
         return f"Leader(epoch={self.epoch}, start_offset={self.start_offset}, isr={self.isr!r})"
+
+    @property
+    def isr(self) -> IsrState:
+        """The in-sync replicas, with a change that may be under way."""
+        return self._isr
+
+    @isr.setter
+    def isr(self, isr: IsrState) -> None:
+        # Changes are rare, and every append and fetch asks for these two.
+        self._isr = isr
+        self.in_sync = len(isr.committed.members)
+        self.maximal = isr.maximal
 
     def assign(self, replicas: tuple[int, ...], now: float) -> None:
         """Set the replicas; the progress of those that stay is kept."""
@@ -89,7 +104,7 @@ class Leader:
         """The end offset that every replica which may be elected has, and those about to join: the next high
         watermark. -1 while an in-sync follower has not yet fetched in this epoch."""
         end = local_end
-        maximal = self.isr.maximal
+        maximal = self.maximal
         for broker, follower in self.followers.items():
             if follower.end_offset >= end:
                 continue

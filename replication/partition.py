@@ -138,7 +138,9 @@ class Partition:
     def check_append(self, acks: int) -> Leader:
         """Whether a batch may be appended; with `acks` -1 the ISR must have min.insync.replicas members.
         Raises KafkaError NOT_LEADER_OR_FOLLOWER, NOT_ENOUGH_REPLICAS."""
-        leader = self.leads()
+        leader = self.role
+        if not isinstance(leader, Leader):
+            raise KafkaError(ErrorCode.NOT_LEADER_OR_FOLLOWER)
         if acks == -1 and self._is_under_min_isr(leader):
             raise KafkaError(ErrorCode.NOT_ENOUGH_REPLICAS)
         return leader
@@ -148,10 +150,10 @@ class Partition:
     ) -> Append:
         """Append one batch. Raises KafkaError (see `check_append`, `Log.append_as_leader`), StorageError."""
         leader = self.check_append(acks)
-        end_before = self.log.end_offset
         appended = self.log.append_as_leader(records, leader.epoch, now_ms, origin=origin)
         if not appended.duplicate:
-            leader.appended(end_before, now)
+            if leader.followers:
+                leader.appended(appended.first_offset, now)
             if self.settings.sync_before_acknowledging or self._syncs.is_full():
                 self.outbox.want_sync(self)
             self._advance(leader, now)
@@ -339,8 +341,7 @@ class Partition:
         return self.log.end_offset
 
     def _is_under_min_isr(self, leader: Leader) -> bool:
-        wanted = min(self.settings.min_insync_replicas, len(leader.replicas))
-        return len(leader.isr.committed.members) < wanted
+        return leader.in_sync < self.settings.min_insync_replicas and leader.in_sync < len(leader.replicas)
 
     def _advance(self, leader: Leader, now: float) -> None:
         # KIP-966: under min.insync.replicas nothing commits, so an eligible leader replica misses nothing.
@@ -350,8 +351,7 @@ class Partition:
         if end <= self.high_watermark:
             return
         self.high_watermark = end
-        if self.acknowledgements:
-            self.acknowledgements.release(self, end, ErrorCode.NONE)
+        self.acknowledgements.release(self, end, ErrorCode.NONE)
         self._notify()
 
     # -- the follower -----------------------------------------------------------------------------

@@ -18,6 +18,7 @@ from functools import partial
 from types import MappingProxyType
 from typing import Final
 
+from kafkawire.endpoints import NodeEndpoint
 from kafkawire.errors import ErrorCode, KafkaError
 from kafkawire.primitives import TopicRef
 from kafkawire.produce import (
@@ -71,7 +72,8 @@ class ProduceHandler:
         self._verifying: set[asyncio.Task[None]] = set()
 
     def __call__(self, request: Request) -> Sequence[Segment] | None:
-        produce = decode_produce_request(request.version, request.body)
+        _, header, body = request
+        produce = decode_produce_request(header.api_version, body)
         if produce.acks not in (-1, 0, 1):
             return self._answer(request, _refuse_all(produce, ErrorCode.INVALID_REQUIRED_ACKS))
         if produce.transactional_id is not None:
@@ -93,20 +95,22 @@ class ProduceHandler:
         context = self._context
         now = context.clock.monotonic()
         now_ms = context.clock.wall_ms()
-        waiting = _Waiting(self, request, now + produce.timeout_ms / 1000) if produce.acks == -1 else None
-        append = self._append if knows_zstd(request.version) else self._append_without_zstd
-        if refused:
-            results = [
-                append(part, produce.acks, now, now_ms, waiting)
-                if (place := self._place(part)) is None or place not in refused
-                else self._unverified(request, part, refused[place])
-                for part in produce.partitions
-            ]
-        else:
-            results = [append(part, produce.acks, now, now_ms, waiting) for part in produce.partitions]
+        append = self._append if knows_zstd(request.header.api_version) else self._append_without_zstd
+        results: list[ProduceResult] = []
+        uncommitted: list[tuple[Partition, int]] = []
+        for part in produce.partitions:
+            code = self._refusal(part, refused) if refused else None
+            if code is None:
+                results.append(append(part, produce.acks, now, now_ms, uncommitted))
+            else:
+                results.append(self._unverified(request, part, code))
         context.stalls.measured(now, context.clock.monotonic())
-        if waiting is not None and waiting.begin(results, reply):
-            return None
+        if uncommitted:
+            waiting = _Waiting(self, request, now + produce.timeout_ms / 1000)
+            for partition, next_offset in uncommitted:
+                waiting.on(partition, next_offset)
+            if waiting.begin(results, reply):
+                return None
         if produce.acks == 0:
             if any(result.error_code for result in results):
                 request.connection.close()
@@ -154,14 +158,21 @@ class ProduceHandler:
             code = ErrorCode.NOT_ENOUGH_REPLICAS
         return self.failed(part.topic, part.partition, code, "the transaction was not verified")
 
-    def _place(self, part: ProducePartition) -> TopicPartition | None:
-        """The partition under its topic's name, if it is here."""
+    def _refusal(self, part: ProducePartition, refused: Refused) -> ErrorCode | None:
+        """Why this partition, which may be asked for by its topic's id, is refused; None if it is not."""
         partition = self._replicas.get(part.topic, part.partition)
-        return None if partition is None else (partition.topic, partition.index)
+        return None if partition is None else refused.get((partition.topic, partition.index))
 
     def _append(
-        self, part: ProducePartition, acks: int, now: float, now_ms: int, waiting: _Waiting | None
+        self,
+        part: ProducePartition,
+        acks: int,
+        now: float,
+        now_ms: int,
+        uncommitted: list[tuple[Partition, int]],
     ) -> ProduceResult:
+        """Append one batch. Where its commit has to be waited for, the partition and the end of the batch
+        are added to `uncommitted`."""
         try:
             partition = self._partition(part)
             appended = partition.append(part.records or b"", acks, now, now_ms)
@@ -170,27 +181,25 @@ class ProduceHandler:
         except StorageError as error:
             self._context.on_storage_failure(error)
             return self.failed(part.topic, part.partition, ErrorCode.KAFKA_STORAGE_ERROR, None)
-        if waiting is not None:
-            waiting.on(partition, appended.last_offset + 1)
-        return ProduceResult(
-            part.topic,
-            part.partition,
-            0,
-            appended.first_offset,
-            appended.log_append_time_ms,
-            appended.log_start_offset,
-            None,
-            None,
-        )
+        first_offset, last_offset, append_time_ms, log_start, _ = appended
+        if acks == -1 and partition.high_watermark <= last_offset:
+            uncommitted.append((partition, last_offset + 1))
+        result = (part.topic, part.partition, 0, first_offset, append_time_ms, log_start, None, None)
+        return tuple.__new__(ProduceResult, result)
 
     def _append_without_zstd(
-        self, part: ProducePartition, acks: int, now: float, now_ms: int, waiting: _Waiting | None
+        self,
+        part: ProducePartition,
+        acks: int,
+        now: float,
+        now_ms: int,
+        uncommitted: list[tuple[Partition, int]],
     ) -> ProduceResult:
         """As `_append`, for versions from before there was zstd."""
         if is_zstd(part.records or b""):
             code = ErrorCode.UNSUPPORTED_COMPRESSION_TYPE
             return self.failed(part.topic, part.partition, code, "there is no zstd in this version")
-        return self._append(part, acks, now, now_ms, waiting)
+        return self._append(part, acks, now, now_ms, uncommitted)
 
     def _partition(self, part: ProducePartition) -> Partition:
         if part.topic in INTERNAL_TOPICS:
@@ -216,9 +225,13 @@ class ProduceHandler:
         self, listener: str, version: int, correlation_id: int, results: Sequence[ProduceResult]
     ) -> list[Segment]:
         """The response frame, for a client of this listener."""
-        hints = [result.leader for result in results if result.leader is not None]
-        endpoints = endpoints_of_hints(self._context.metadata.image, listener, hints) if hints else ()
-        return [encode_produce_response(version, correlation_id, results, endpoints=endpoints)]
+        endpoints: Sequence[NodeEndpoint] = ()
+        for result in results:
+            if result.leader is not None:
+                hints = [result.leader for result in results if result.leader is not None]
+                endpoints = endpoints_of_hints(self._context.metadata.image, listener, hints)
+                break
+        return [encode_produce_response(version, correlation_id, results, 0, endpoints)]
 
 
 class _Waiting:
