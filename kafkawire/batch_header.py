@@ -39,7 +39,7 @@ _ATTRIBUTES = Struct(">h")
 _MAX_TIMESTAMP_AT = 35
 _MAX_TIMESTAMP = Struct(">q")
 
-_COMPRESSION_MASK = 0x07
+COMPRESSION_MASK = 0x07
 LOG_APPEND_TIME = 0x08
 TRANSACTIONAL = 0x10
 CONTROL = 0x20
@@ -81,7 +81,7 @@ class BatchHeader(NamedTuple):
     @property
     def compression(self) -> Compression:
         """Raises KafkaError(UNSUPPORTED_COMPRESSION_TYPE) for the numbers 5 to 7, which mean nothing."""
-        number = self.attributes & _COMPRESSION_MASK
+        number = self.attributes & COMPRESSION_MASK
         if number > Compression.ZSTD:
             raise KafkaError(ErrorCode.UNSUPPORTED_COMPRESSION_TYPE, f"compression type {number}")
         return Compression(number)
@@ -149,7 +149,7 @@ def is_zstd(buffer: Buffer) -> bool:
     if len(buffer) < BATCH_OVERHEAD:
         return False
     (attributes,) = _ATTRIBUTES.unpack_from(buffer, _AFTER_CRC_AT)
-    return bool(attributes & _COMPRESSION_MASK == Compression.ZSTD)
+    return bool(attributes & COMPRESSION_MASK == Compression.ZSTD)
 
 
 def headers(buffer: Buffer) -> Iterator[tuple[int, BatchHeader]]:

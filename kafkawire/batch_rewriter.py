@@ -1,4 +1,5 @@
-"""Record batches with some of their records taken out: what log compaction does.
+"""Record batches made anew from others: with some of their records taken out, as log compaction does it, or
+compressed in another way.
 
 A record is cut out of its batch as it stands, without a look at its value or headers. What is left keeps the
 batch's base offset, last offset and sequences, so that offsets and producers do not notice. Source:
@@ -15,6 +16,7 @@ from crc32c import crc32c
 
 from kafkawire.batch_builder import AFTER_CRC, UP_TO_CRC
 from kafkawire.batch_header import (
+    COMPRESSION_MASK,
     CONTROL,
     DELETE_HORIZON,
     LOG_APPEND_TIME,
@@ -24,6 +26,7 @@ from kafkawire.batch_header import (
     TRANSACTIONAL,
     BatchHeader,
 )
+from kafkawire.compression import Compression, compress
 from kafkawire.errors import ErrorCode, KafkaError
 from kafkawire.varints import read_varint, read_varlong, zigzag
 
@@ -111,6 +114,15 @@ def rebuild_batch(
     if not header.log_append_time:
         max_timestamp = max(record.timestamp for record in kept)
     return _seal(header, attributes, base_timestamp, max_timestamp, len(kept), section)
+
+
+def recompress_batch(header: BatchHeader, payload: bytes, kind: Compression) -> bytes:
+    """The batch of `header`, whose records section decompresses to `payload`, with that compressed as
+    `kind`."""
+    attributes = header.attributes & ~COMPRESSION_MASK | kind
+    section = compress(kind, payload)
+    count = header.record_count
+    return _seal(header, attributes, header.base_timestamp, header.max_timestamp, count, section)
 
 
 def empty_batch(header: BatchHeader) -> bytes:

@@ -11,7 +11,13 @@ referred to by id (KIP-516); 15 moves the replica id into a tagged field (KIP-90
 
 from __future__ import annotations
 
-from kafkawire.fetch_request import MAX_PARTITIONS, FetchPartition, FetchRequest, decode_fetch_request
+from kafkawire.fetch_request import (
+    MAX_PARTITIONS,
+    FetchPartition,
+    FetchRequest,
+    decode_fetch_request,
+    may_bring_zstd,
+)
 from kafkawire.fetch_response import FetchResult, Payload, encode_fetch_response
 
 __all__ = [
@@ -22,4 +28,5 @@ __all__ = [
     "Payload",
     "decode_fetch_request",
     "encode_fetch_response",
+    "may_bring_zstd",
 ]

@@ -43,6 +43,7 @@ from kafkawire.batch_rewriter import (
     placeholder_batch,
     raw_records,
     rebuild_batch,
+    recompress_batch,
     with_base_timestamp,
 )
 from kafkawire.control_records import ControlRecord, ControlType, build_control_batch, parse_control_record
@@ -72,6 +73,7 @@ __all__ = [
     "raw_records",
     "read_header",
     "rebuild_batch",
+    "recompress_batch",
     "records",
     "records_section",
     "stamp",

@@ -7,6 +7,9 @@ import msgspec
 UNLIMITED = -1
 """`retention_ms` and `retention_bytes` of a log that is never shortened."""
 
+AS_PRODUCED = "producer"
+"""`compression_type` where each batch stays as its producer has compressed it."""
+
 LOG_APPEND_TIME = "LogAppendTime"
 CREATE_TIME = "CreateTime"
 
@@ -39,6 +42,7 @@ class LogConfig(msgspec.Struct, frozen=True):
     file_delete_delay_ms: int = 60_000
 
     max_message_bytes: int = 1_048_588
+    compression_type: str = AS_PRODUCED
     message_timestamp_type: str = CREATE_TIME
     message_timestamp_before_max_ms: int = _INT64_MAX
     message_timestamp_after_max_ms: int = _HOUR_MS

@@ -18,10 +18,11 @@ from kafkawire.records import (
 )
 from logstore.appended import Append
 from logstore.compaction import Compaction
-from logstore.config import LOG_APPEND_TIME, LogConfig
+from logstore.config import AS_PRODUCED, LOG_APPEND_TIME, LogConfig
 from logstore.content import LogContent
 from logstore.epochs import EpochEnd
 from logstore.producers import ProducerStates, RememberedBatch
+from logstore.recompression import as_configured
 from logstore.recovery import LogLoader, Recovered
 from logstore.replay import control_of
 from logstore.retention import expired_segments
@@ -177,6 +178,9 @@ class Log:
             known = self._check_producer(header, control, origin)
             if known is not None:
                 return self._answer_again(known)
+        if config.compression_type != AS_PRODUCED and origin is Origin.CLIENT:
+            records, header = as_configured(records, header, config)
+            size = header.size
         records = _writable(records)
         first_offset = content.end_offset
         append_time = -1
@@ -390,8 +394,6 @@ class Log:
 
 
 def _writable(records: Buffer) -> bytearray | memoryview:
-    if isinstance(records, bytearray):
-        return records
-    if isinstance(records, bytes) or records.readonly:
+    if isinstance(records, bytes) or (isinstance(records, memoryview) and records.readonly):
         return bytearray(records)
     return records

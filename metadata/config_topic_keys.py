@@ -178,7 +178,8 @@ RECORDS: Final = (
         "compression.type",
         _STRING,
         "producer",
-        "The compression on disk; `producer` keeps what the producer chose. Accepted, without effect.",
+        "The compression on disk: a leader compresses anew what comes in another one. `producer` keeps what "
+        "the producer chose.",
         OneOf(COMPRESSION_TYPES),
         synonyms=(Synonym("compression.type"),),
     ),

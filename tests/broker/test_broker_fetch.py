@@ -8,7 +8,9 @@ from typing import Any
 
 import pytest
 
+from kafkawire.compression import Compression
 from kafkawire.errors import ErrorCode
+from kafkawire.records import headers
 
 Batch = Callable[..., bytes]
 NEW_SESSION = (0, 0)
@@ -238,3 +240,18 @@ def test_without_a_session_everything_is_told(wire: Any, unharmed: str) -> None:
     for _ in range(2):
         told = wire.fetch((unharmed, 0, 1))
         assert (told.session_id, len(told.results)) == (0, 1)
+
+
+def test_a_topic_stores_what_its_compression_type_says(wire: Any, make_topic: Any, batch: Batch) -> None:
+    name = make_topic(compression_type="zstd")
+    assert wire.produce(name, batch(b"plain")).error_code == ErrorCode.NONE
+    assert wire.produce(name, batch(b"gzipped", compression=Compression.GZIP)).error_code == ErrorCode.NONE
+    result = wire.fetch_one(name, 0, version=10)
+    assert [header.compression for _, header in headers(result.records.view)] == [Compression.ZSTD] * 2
+    assert [record.value for record in wire.records_of(result)] == [b"plain", b"gzipped"]
+
+
+@pytest.mark.parametrize("version", [4, 9])
+def test_clients_from_before_zstd_are_told_of_it(wire: Any, make_topic: Any, version: int) -> None:
+    result = wire.fetch_one(make_topic(compression_type="zstd"), 0, version=version, max_wait_ms=60_000)
+    assert result.error_code == ErrorCode.UNSUPPORTED_COMPRESSION_TYPE
