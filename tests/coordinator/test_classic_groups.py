@@ -6,8 +6,10 @@ import struct
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from kafkawire.errors import ErrorCode
+from kraft.coordinator.group.commands import JoinGroup, Protocol
 
 
 def subscription(*topics: str) -> bytes:
@@ -76,6 +78,16 @@ def test_the_protocol_is_what_most_like_best_of_what_all_offer(groups: Any) -> N
     told = {member.member_id: member.metadata for member in again.reply.members}
     assert told == {first: b"2", second: b"4"}
     assert other.reply.members == (), "only the leader is told"
+
+
+def test_a_protocol_that_is_named_twice_is_offered_once(groups: Any) -> None:
+    twice = (Protocol("a", b"1"), Protocol("a", b"2"))
+    command = JoinGroup("g", "", None, "app", "/10.0.0.1", 10_000, 60_000, "consumer", twice, False)
+    first = groups.do(groups.shard.join, command).reply
+    assert (first.generation, first.protocol, first.members[0].metadata) == (1, "a", b"1")
+    _, second = groups.enter(protocols={"b": b"3", "a": b"4"})
+    again = groups.do(groups.shard.join, replace(command, member_id=first.member_id)).reply
+    assert again.protocol == second.reply.protocol == "a"
 
 
 def test_the_first_rebalance_waits_for_more_members_and_not_for_ever(make_groups: Any) -> None:

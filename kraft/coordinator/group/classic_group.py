@@ -190,7 +190,10 @@ class ClassicGroup(msgspec.Struct):
         return any(each.name in candidates for each in protocols)
 
     def _candidates(self) -> set[str]:
-        offered = Counter(each.name for member in self.members.values() for each in member.protocols)
+        # A member may name a protocol twice, and offers it once.
+        offered = Counter(
+            name for member in self.members.values() for name in {each.name for each in member.protocols}
+        )
         return {name for name, count in offered.items() if count == len(self.members)}
 
     def elected_protocol(self) -> str:
