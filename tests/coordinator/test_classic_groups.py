@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import struct
 from typing import Any
 
@@ -367,6 +368,20 @@ def test_an_administrator_takes_a_static_member_out_by_its_instance(groups: Any)
     settle_static(groups)
     reply = groups.leave(("", "two"), ("", "one"))
     assert [code for _, code in reply.members] == [ErrorCode.UNKNOWN_MEMBER_ID, ErrorCode.NONE]
+    assert groups.describe().state == "Empty"
+
+
+def test_a_group_of_static_members_that_are_away_costs_no_time(groups: Any) -> None:
+    fields = {"rebalance_timeout_ms": 0, "session_timeout_ms": 30_000}
+    static = groups.join(instance_id="i", **fields).reply.member_id
+    groups.sync(static, 1, instance_id="i", assignments={static: b"all"})
+    other, _ = groups.enter(**fields)
+    groups.leave((other, None))
+    now, now_ms = groups.clock.now, groups.clock.now_ms
+    assert len(list(itertools.islice(groups.shard.tick(now, now_ms), 10))) < 10, "there is an end"
+    groups.pass_time(29)
+    assert groups.describe().state == "PreparingRebalance"
+    groups.pass_time(2)
     assert groups.describe().state == "Empty"
 
 
