@@ -84,6 +84,17 @@ def test_a_member_that_leaves_makes_room(world: Any) -> None:
     assert settle(world, "a")["a"][1] == [("t", 0), ("t", 1), ("t", 2), ("t", 3)]
 
 
+def test_a_member_may_want_nothing_until_it_says_otherwise(world: Any) -> None:
+    first = world.come("a", topics=())
+    assert (first.epoch, first.assignment) == (1, frozenset())
+    second = world.come("b", topics=None, regex="")
+    assert (second.epoch, second.assignment) == (1, frozenset())
+    assert world.shard.consumer.groups["g"].state == "Stable"
+    told = world.beat("a", 1, topics=("t",), owned=[])
+    assert (told.epoch, len(told.assignment)) == (2, 4)
+    assert settle(world, "a", "b")["b"] == (2, [])
+
+
 def test_the_assignor_that_most_ask_for_is_used(world: Any) -> None:
     world.come("a", ("t", "u"), assignor="range")
     world.come("b", ("t", "u"), assignor="range")
@@ -151,7 +162,6 @@ def test_an_expression_that_only_another_coordinator_understood_harms_nobody(wor
         ({"owned": None}, ErrorCode.INVALID_REQUEST),
         ({"owned": [("t", 0)]}, ErrorCode.INVALID_REQUEST),
         ({"topics": None}, ErrorCode.INVALID_REQUEST),
-        ({"topics": (), "regex": ""}, ErrorCode.INVALID_REQUEST),
         ({"epoch": -2}, ErrorCode.INVALID_REQUEST),
         ({"epoch": -3}, ErrorCode.INVALID_REQUEST),
         ({"epoch": -1}, ErrorCode.GROUP_ID_NOT_FOUND),
