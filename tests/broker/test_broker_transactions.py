@@ -768,6 +768,7 @@ def test_markers_that_are_refused(client: Client, topic: str) -> None:
     assert markers(client, topic, producer_epoch=client.epoch - 1) == ErrorCode.INVALID_PRODUCER_EPOCH
     assert markers(client, topic, partition=9) == ErrorCode.UNKNOWN_TOPIC_OR_PARTITION
     assert markers(client, "nowhere") == ErrorCode.UNKNOWN_TOPIC_OR_PARTITION
+    assert markers(client, "__consumer_offsets", partition=999) == ErrorCode.UNKNOWN_TOPIC_OR_PARTITION
     assert data_of(client.wire, committed(client.wire, topic)) == []
 
 
