@@ -103,10 +103,13 @@ def test_joining_in_every_version(wire: Any, group: str, version: int) -> None:
 @pytest.mark.parametrize("version", versions(ApiKey.SYNC_GROUP))
 def test_syncing_in_every_version(wire: Any, group: str, version: int) -> None:
     member_id = settle(wire, group)
-    answer = wire.call(
-        ApiKey.SYNC_GROUP, version, group_id=group, generation_id=1, member_id=member_id, assignments=[]
-    )
+    asked = {"group_id": group, "generation_id": 1, "member_id": member_id, "assignments": []}
+    named = {"protocol_type": "consumer", "protocol_name": "range"} if version >= 5 else {}
+    answer = wire.call(ApiKey.SYNC_GROUP, version, **asked, **named)
     assert (answer.error_code, bytes(answer.assignment)) == (ErrorCode.NONE, b"mine")
+    for missing in named:
+        answer = wire.call(ApiKey.SYNC_GROUP, version, **asked, **{**named, missing: None})
+        assert answer.error_code == ErrorCode.INCONSISTENT_GROUP_PROTOCOL
 
 
 @pytest.mark.parametrize("version", versions(ApiKey.HEARTBEAT))
