@@ -13,6 +13,7 @@ from kraft.coordinator.decision import LogRecord, Producer
 from kraft.coordinator.group.commands import DeleteOffsets, FetchOffsets
 from kraft.coordinator.group.consumer.config import Timing
 from kraft.coordinator.group.consumer.formats import encode
+from kraft.coordinator.group.consumer.group import ConsumerGroup
 from kraft.coordinator.group.consumer.members import Member
 from kraft.coordinator.group.consumer.records import MemberChange
 from kraft.coordinator.group.consumer.topics import Topics
@@ -380,6 +381,28 @@ def test_offsets_expire_unless_a_member_wants_their_topic(make_groups: Any) -> N
     world.pass_time(700, step=50)
     assert world.committed("t") == -1
     assert not world.shard.consumer.groups, "nothing is left of it"
+
+
+def test_members_are_looked_at_once_for_all_offsets(world: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    world.come("a", topics=("t",))
+    world.beat("a", 1)
+    for number in range(10):
+        world.commit("u", number, member_id="a", generation=1)
+    looks: list[str] = []
+    subscribed = ConsumerGroup.subscribed
+
+    def counted(group: ConsumerGroup) -> set[str]:
+        looks.append(group.group_id)
+        return subscribed(group)
+
+    monkeypatch.setattr(ConsumerGroup, "subscribed", counted)
+    world.do(world.shard.delete_offsets, DeleteOffsets("g", tuple(("u", number) for number in range(5))))
+    assert looks == ["g"]
+    world.clock.advance(world.config.offsets_retention_ms / 1000)
+    assert world.beat("a", 1).epoch == 1
+    world.tick()
+    assert looks == ["g"] * 2
+    assert [world.committed("u", number) for number in range(10)] == [-1] * 10
 
 
 def test_a_group_that_only_had_offsets_becomes_one_of_these(world: Any) -> None:
