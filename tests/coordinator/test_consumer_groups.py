@@ -11,6 +11,7 @@ import pytest
 from kafkawire.errors import ErrorCode, KafkaError
 from kraft.coordinator.decision import LogRecord, Producer
 from kraft.coordinator.group.commands import DeleteOffsets, FetchOffsets
+from kraft.coordinator.group.consumer.commands import ConsumerHeartbeat
 from kraft.coordinator.group.consumer.config import Timing
 from kraft.coordinator.group.consumer.formats import encode
 from kraft.coordinator.group.consumer.group import ConsumerGroup
@@ -119,6 +120,16 @@ def test_a_new_topic_and_new_partitions_are_assigned(world: Any) -> None:
     assert len(world.beat("a", 2, owned=[]).assignment) == 6
     world.set_topics(other=1)
     assert world.beat("a", 3).epoch == 3, "nobody wants it"
+
+
+def test_a_heartbeat_that_cannot_be_written_hides_no_new_partition(world: Any) -> None:
+    world.come("a")
+    world.beat("a", 1)
+    world.set_topics(t=5)
+    too_large = ConsumerHeartbeat("g", "b", 0, topics=("t",), owned=frozenset(), rebalance_timeout_ms=1000)
+    assert world.shard.consumer_heartbeat(too_large, world.clock.now, world.clock.now_ms).records
+    reply = world.beat("a", 1, owned=[])
+    assert (reply.epoch, len(reply.assignment)) == (2, 5)
 
 
 def test_an_expression_stands_for_topics_as_they_come(world: Any) -> None:
