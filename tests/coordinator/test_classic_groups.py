@@ -113,6 +113,30 @@ def test_a_full_group_takes_nobody_else(make_groups: Any) -> None:
     assert len(groups.describe().members) == 2
 
 
+def test_ids_that_nobody_came_back_with_take_no_place(make_groups: Any) -> None:
+    groups = make_groups(max_size=2)
+    for _ in range(3):
+        assert groups.join().reply.error is ErrorCode.MEMBER_ID_REQUIRED
+    groups.pass_time(11)
+    groups.settle()
+    for _ in range(2):
+        assert groups.join().reply.error is ErrorCode.MEMBER_ID_REQUIRED
+    second, _ = groups.enter()
+    assert second in groups.shard.classic.groups["g"].members
+
+
+def test_nobody_waits_for_one_whose_place_others_took(make_groups: Any) -> None:
+    groups = make_groups(max_size=2)
+    slow, _ = groups.settle()
+    *newcomers, too_many = [groups.join().reply.member_id for _ in range(3)]
+    waiting = [groups.join(member_id) for member_id in newcomers]
+    for member_id in (slow, too_many):
+        assert all(each.open for each in waiting)
+        assert groups.join(member_id).reply.error is ErrorCode.GROUP_MAX_SIZE_REACHED
+    assert [each.reply.generation for each in waiting] == [2, 2]
+    assert list(groups.shard.classic.groups["g"].members) == newcomers
+
+
 def test_members_that_say_too_much_find_no_room(make_groups: Any) -> None:
     groups = make_groups(room=1000)
     member_id, generation = groups.settle(protocols={"range": b"x" * 600})
