@@ -136,6 +136,20 @@ def test_leaving_in_every_version(wire: Any, group: str, version: int) -> None:
             assert answer.members[0].error_code == expected
 
 
+@pytest.mark.parametrize("version", versions(ApiKey.LEAVE_GROUP))
+def test_nobody_is_a_member_of_a_group_that_is_not_there(wire: Any, group: str, version: int) -> None:
+    if version < 3:
+        answer = wire.call(ApiKey.LEAVE_GROUP, version, group_id=group, member_id="a")
+        assert answer.error_code == ErrorCode.UNKNOWN_MEMBER_ID
+        return
+    identities = [("a", None), ("", "instance")]
+    members = [{"member_id": member, "group_instance_id": instance} for member, instance in identities]
+    answer = wire.call(ApiKey.LEAVE_GROUP, version, group_id=group, members=members)
+    assert answer.error_code == ErrorCode.NONE
+    told = [(each.member_id, each.group_instance_id, each.error_code) for each in answer.members]
+    assert told == [(*each, ErrorCode.UNKNOWN_MEMBER_ID) for each in identities]
+
+
 @pytest.mark.parametrize("version", versions(ApiKey.OFFSET_COMMIT))
 def test_commits_in_every_version(wire: Any, group: str, topic: str, version: int) -> None:
     assert commit(wire, group, topic, 40 + version, version=version) == ErrorCode.NONE
