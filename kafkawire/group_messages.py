@@ -21,6 +21,11 @@ def skips_assignment(version: int) -> bool:
     return version >= 9
 
 
+def names_protocol(version: int) -> bool:
+    """Whether SyncGroup says which protocol the member takes the group's for (KIP-559)."""
+    return version >= 5
+
+
 def tells_missing_group(version: int) -> bool:
     """Whether OffsetCommit's reply may be GROUP_ID_NOT_FOUND (KIP-848)."""
     return version >= 9

@@ -39,6 +39,14 @@ def offset_commit_adds_offsets(version: int) -> bool:
     return version >= 5
 
 
+def known_offset_commit_code(version: int, code: ErrorCode) -> ErrorCode:
+    """The error as a client of this TxnOffsetCommit version knows it: those of the first ones may break at a
+    coordinator that is loading (KAFKA-7296)."""
+    if code is ErrorCode.COORDINATOR_LOAD_IN_PROGRESS and version < 2:
+        return ErrorCode.COORDINATOR_NOT_AVAILABLE
+    return code
+
+
 def end_bumps_epoch(version: int) -> bool:
     """Whether EndTxn gives the producer its next epoch."""
     return version >= 5

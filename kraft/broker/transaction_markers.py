@@ -37,6 +37,16 @@ COMMIT_TIMEOUT: Final = 5.0
 CALL_TIMEOUT: Final = 2 * COMMIT_TIMEOUT
 
 
+_NOT_READY: Final = frozenset(
+    {
+        ErrorCode.COORDINATOR_LOAD_IN_PROGRESS,
+        ErrorCode.COORDINATOR_NOT_AVAILABLE,
+        ErrorCode.NOT_COORDINATOR,
+    }
+)
+"""Whoever writes markers looks for the leader of a partition, and knows of no coordinator behind it."""
+
+
 class _Written:
     """A marker that waits for the in-sync replicas; an `Acknowledgement`."""
 
@@ -81,11 +91,11 @@ class MarkerWriter:
 
     def _write(self, marker: Marker, topic: str, index: int) -> asyncio.Future[ErrorCode]:
         told = marker.bumped and self._was_told(marker, topic, index)
-        if topic == CONSUMER_OFFSETS and not told:
-            return _code_of(self._offsets.complete(index, _for_offsets(marker)))
         written = _Written()
         try:
             partition = self._find(topic, index)
+            if topic == CONSUMER_OFFSETS and not told:
+                return _code_of(self._offsets.complete(index, _for_offsets(marker)))
             end = partition.log.end_offset if told else self._append(partition, marker)
         except KafkaError as error:
             written.code.set_result(error.code)
@@ -183,8 +193,11 @@ def _code_of(future: asyncio.Future[None]) -> asyncio.Future[ErrorCode]:
         error = done.exception()
         if code.done():
             return
-        if error is None or isinstance(error, KafkaError):
-            code.set_result(ErrorCode.NONE if error is None else error.code)
+        if error is None:
+            code.set_result(ErrorCode.NONE)
+        elif isinstance(error, KafkaError):
+            not_ready = error.code in _NOT_READY
+            code.set_result(ErrorCode.NOT_LEADER_OR_FOLLOWER if not_ready else error.code)
         else:
             code.set_exception(error)
 

@@ -103,10 +103,13 @@ def test_joining_in_every_version(wire: Any, group: str, version: int) -> None:
 @pytest.mark.parametrize("version", versions(ApiKey.SYNC_GROUP))
 def test_syncing_in_every_version(wire: Any, group: str, version: int) -> None:
     member_id = settle(wire, group)
-    answer = wire.call(
-        ApiKey.SYNC_GROUP, version, group_id=group, generation_id=1, member_id=member_id, assignments=[]
-    )
+    asked = {"group_id": group, "generation_id": 1, "member_id": member_id, "assignments": []}
+    named = {"protocol_type": "consumer", "protocol_name": "range"} if version >= 5 else {}
+    answer = wire.call(ApiKey.SYNC_GROUP, version, **asked, **named)
     assert (answer.error_code, bytes(answer.assignment)) == (ErrorCode.NONE, b"mine")
+    for missing in named:
+        answer = wire.call(ApiKey.SYNC_GROUP, version, **asked, **{**named, missing: None})
+        assert answer.error_code == ErrorCode.INCONSISTENT_GROUP_PROTOCOL
 
 
 @pytest.mark.parametrize("version", versions(ApiKey.HEARTBEAT))
@@ -131,6 +134,20 @@ def test_leaving_in_every_version(wire: Any, group: str, version: int) -> None:
             answer = wire.call(ApiKey.LEAVE_GROUP, version, group_id=group, members=members)
             assert answer.error_code == ErrorCode.NONE
             assert answer.members[0].error_code == expected
+
+
+@pytest.mark.parametrize("version", versions(ApiKey.LEAVE_GROUP))
+def test_nobody_is_a_member_of_a_group_that_is_not_there(wire: Any, group: str, version: int) -> None:
+    if version < 3:
+        answer = wire.call(ApiKey.LEAVE_GROUP, version, group_id=group, member_id="a")
+        assert answer.error_code == ErrorCode.UNKNOWN_MEMBER_ID
+        return
+    identities = [("a", None), ("", "instance")]
+    members = [{"member_id": member, "group_instance_id": instance} for member, instance in identities]
+    answer = wire.call(ApiKey.LEAVE_GROUP, version, group_id=group, members=members)
+    assert answer.error_code == ErrorCode.NONE
+    told = [(each.member_id, each.group_instance_id, each.error_code) for each in answer.members]
+    assert told == [(*each, ErrorCode.UNKNOWN_MEMBER_ID) for each in identities]
 
 
 @pytest.mark.parametrize("version", versions(ApiKey.OFFSET_COMMIT))

@@ -691,16 +691,19 @@ def test_a_transaction_to_which_nothing_was_added(new_client: NewClient, topic: 
     until(lambda: data_of(new_client.wire, committed(new_client.wire, topic)) == [b"x"])
 
 
-def test_a_transaction_of_version_2_that_takes_too_long_fences_its_producer(
+def test_a_transaction_of_version_2_that_takes_too_long_can_only_be_aborted(
     new_client: NewClient, topic: str
 ) -> None:
     reply = until(lambda: new_client._ready(new_client.init(transaction_timeout_ms=300)))
     new_client.epoch = reply.producer_epoch
     new_client.put(topic, b"late")
     until(lambda: new_client.state() == "CompleteAbort")
-    for commit in (True, False):
-        assert new_client.finish(commit=commit).error_code == ErrorCode.PRODUCER_FENCED
+    refused = new_client.produce(topic, b"later", version=12)
+    assert refused.error_code == ErrorCode.INVALID_PRODUCER_EPOCH
+    assert new_client.finish(commit=True).error_code == ErrorCode.PRODUCER_FENCED
     assert data_of(new_client.wire, committed(new_client.wire, topic)) == []
+    new_client.go_on(commit=False)
+    new_client.put(topic, b"of the next transaction")
 
 
 @pytest.mark.parametrize(("commit", "expected"), [(True, 7), (False, -1)])
@@ -768,6 +771,7 @@ def test_markers_that_are_refused(client: Client, topic: str) -> None:
     assert markers(client, topic, producer_epoch=client.epoch - 1) == ErrorCode.INVALID_PRODUCER_EPOCH
     assert markers(client, topic, partition=9) == ErrorCode.UNKNOWN_TOPIC_OR_PARTITION
     assert markers(client, "nowhere") == ErrorCode.UNKNOWN_TOPIC_OR_PARTITION
+    assert markers(client, "__consumer_offsets", partition=999) == ErrorCode.UNKNOWN_TOPIC_OR_PARTITION
     assert data_of(client.wire, committed(client.wire, topic)) == []
 
 

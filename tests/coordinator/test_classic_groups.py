@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
 import struct
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from kafkawire.errors import ErrorCode
+from kraft.coordinator.group.commands import JoinGroup, Protocol
 
 
 def subscription(*topics: str) -> bytes:
@@ -78,6 +81,16 @@ def test_the_protocol_is_what_most_like_best_of_what_all_offer(groups: Any) -> N
     assert other.reply.members == (), "only the leader is told"
 
 
+def test_a_protocol_that_is_named_twice_is_offered_once(groups: Any) -> None:
+    twice = (Protocol("a", b"1"), Protocol("a", b"2"))
+    command = JoinGroup("g", "", None, "app", "/10.0.0.1", 10_000, 60_000, "consumer", twice, False)
+    first = groups.do(groups.shard.join, command).reply
+    assert (first.generation, first.protocol, first.members[0].metadata) == (1, "a", b"1")
+    _, second = groups.enter(protocols={"b": b"3", "a": b"4"})
+    again = groups.do(groups.shard.join, replace(command, member_id=first.member_id)).reply
+    assert again.protocol == second.reply.protocol == "a"
+
+
 def test_the_first_rebalance_waits_for_more_members_and_not_for_ever(make_groups: Any) -> None:
     groups = make_groups(initial_rebalance_delay_ms=3000)
     _, first = groups.enter(rebalance_timeout_ms=7000)
@@ -98,6 +111,30 @@ def test_a_full_group_takes_nobody_else(make_groups: Any) -> None:
     groups.join(first)
     assert groups.join().reply is ErrorCode.GROUP_MAX_SIZE_REACHED
     assert len(groups.describe().members) == 2
+
+
+def test_ids_that_nobody_came_back_with_take_no_place(make_groups: Any) -> None:
+    groups = make_groups(max_size=2)
+    for _ in range(3):
+        assert groups.join().reply.error is ErrorCode.MEMBER_ID_REQUIRED
+    groups.pass_time(11)
+    groups.settle()
+    for _ in range(2):
+        assert groups.join().reply.error is ErrorCode.MEMBER_ID_REQUIRED
+    second, _ = groups.enter()
+    assert second in groups.shard.classic.groups["g"].members
+
+
+def test_nobody_waits_for_one_whose_place_others_took(make_groups: Any) -> None:
+    groups = make_groups(max_size=2)
+    slow, _ = groups.settle()
+    *newcomers, too_many = [groups.join().reply.member_id for _ in range(3)]
+    waiting = [groups.join(member_id) for member_id in newcomers]
+    for member_id in (slow, too_many):
+        assert all(each.open for each in waiting)
+        assert groups.join(member_id).reply.error is ErrorCode.GROUP_MAX_SIZE_REACHED
+    assert [each.reply.generation for each in waiting] == [2, 2]
+    assert list(groups.shard.classic.groups["g"].members) == newcomers
 
 
 def test_members_that_say_too_much_find_no_room(make_groups: Any) -> None:
@@ -355,6 +392,20 @@ def test_an_administrator_takes_a_static_member_out_by_its_instance(groups: Any)
     settle_static(groups)
     reply = groups.leave(("", "two"), ("", "one"))
     assert [code for _, code in reply.members] == [ErrorCode.UNKNOWN_MEMBER_ID, ErrorCode.NONE]
+    assert groups.describe().state == "Empty"
+
+
+def test_a_group_of_static_members_that_are_away_costs_no_time(groups: Any) -> None:
+    fields = {"rebalance_timeout_ms": 0, "session_timeout_ms": 30_000}
+    static = groups.join(instance_id="i", **fields).reply.member_id
+    groups.sync(static, 1, instance_id="i", assignments={static: b"all"})
+    other, _ = groups.enter(**fields)
+    groups.leave((other, None))
+    now, now_ms = groups.clock.now, groups.clock.now_ms
+    assert len(list(itertools.islice(groups.shard.tick(now, now_ms), 10))) < 10, "there is an end"
+    groups.pass_time(29)
+    assert groups.describe().state == "PreparingRebalance"
+    groups.pass_time(2)
     assert groups.describe().state == "Empty"
 
 

@@ -9,7 +9,8 @@ import pytest
 
 from kafkawire.consumer_protocol import read_assignment, write_assignment
 from kafkawire.errors import ErrorCode
-from kraft.coordinator.group.commands import CommitOffsets
+from kraft.coordinator.decision import size_of
+from kraft.coordinator.group.commands import CommitOffsets, JoinGroup, Protocol
 from kraft.coordinator.group.consumer.config import MigrationPolicy
 
 ALL = tuple(range(4))
@@ -213,6 +214,20 @@ def test_a_group_too_large_for_a_batch_is_not_upgraded(make_groups: Any) -> None
     assert joining.open, "it still waits"
     assert world.heartbeat(first, generation) is ErrorCode.REBALANCE_IN_PROGRESS
     assert second in world.shard.classic.groups["g"].members
+
+
+def test_a_downgrade_that_fits_into_no_batch_changes_nothing(make_groups: Any) -> None:
+    protocols = tuple(Protocol(name, metadata) for name, metadata in offer().items())
+    command = JoinGroup("g", "", "one", "app", "/h", 10_000, 60_000, "consumer", protocols)
+    downgraded = []
+    for room in range(400, 1400, 50):
+        world = make_groups(room=room)
+        world.set_topics(t=4)
+        world.come("a", instance_id="one")
+        decision = world.shard.join(command, world.clock.now, world.clock.now_ms)
+        downgraded.append("g" in world.shard.classic.groups)
+        assert not downgraded[-1] or size_of(decision.records) <= room
+    assert set(downgraded) == {False, True}
 
 
 def test_groups_without_members_change_either_way(world: Any) -> None:

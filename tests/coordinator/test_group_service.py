@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import itertools
+from collections.abc import AsyncIterator
 from typing import Any
+from uuid import UUID
 
 import pytest
 
 from kafkawire.errors import ErrorCode, KafkaError
 from kraft.coordinator.group.commands import (
+    CommitOffsets,
+    FetchOffsets,
     JoinGroup,
     JoinReply,
     LeaveGroup,
     MemberIdentity,
+    NewOffset,
     Protocol,
     SyncGroup,
     SyncReply,
@@ -21,6 +28,9 @@ from kraft.coordinator.group.config import GroupConfig
 from kraft.coordinator.group.service import CONSUMER_OFFSETS, GroupCoordinator
 from kraft.coordinator.runtime import RuntimeWorld
 from logstore.config import LogConfig
+from metadata.delta import MetadataDelta
+from metadata.image import MetadataImage
+from metadata.records import RemoveTopicRecord, TopicRecord
 
 
 class Scene:
@@ -65,6 +75,32 @@ class Scene:
     async def leave(self, member_id: str) -> None:
         command = LeaveGroup("g", (MemberIdentity(member_id, None),))
         await self.coordinator.submit("g", lambda shard, *now: shard.leave(command, *now))
+
+    async def commit(self, topic: str) -> ErrorCode:
+        command = CommitOffsets("g", (NewOffset(topic, 0, 1),))
+        (code,) = await self.coordinator.submit("g", lambda shard, *now: shard.commit(command, *now))
+        return code
+
+    async def committed(self, *topics: str) -> tuple[int, ...] | None:
+        """The offset of the first partition of each; None while that is being loaded."""
+        command = FetchOffsets("g", tuple((topic, (0,)) for topic in topics))
+        try:
+            found = await self.coordinator.observe("g", lambda shard, *now: shard.fetch(command, *now))
+        except KafkaError as error:
+            if error.code is not ErrorCode.COORDINATOR_LOAD_IN_PROGRESS:
+                raise
+            return None
+        return tuple(each.offset for _, (each,) in found)
+
+    @contextlib.asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        task = asyncio.ensure_future(self.coordinator.runtime.run())
+        try:
+            yield
+        finally:
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
 
     async def state(self) -> str:
         described = await self.coordinator.observe("g", lambda shard, *now: shard.describe("g", *now))
@@ -120,3 +156,31 @@ async def test_a_static_member_that_says_too_much_for_the_topic_makes_it_rebalan
     scene.replica.partition.log.config = LogConfig(max_message_bytes=400)
     back = await scene.join(instance_id="one")
     assert back.generation == joined.generation + 1
+
+
+@pytest.mark.parametrize("made_again", [False, True])
+async def test_offsets_go_with_a_topic_that_is_deleted_while_they_load(
+    scene: Scene, made_again: bool
+) -> None:
+    images = [MetadataImage()]
+    for records in (
+        [TopicRecord(name="t", topic_id=UUID(int=7)), TopicRecord(name="u", topic_id=UUID(int=8))],
+        [RemoveTopicRecord(topic_id=UUID(int=7))],
+        [TopicRecord(name="t", topic_id=UUID(int=9))] if made_again else [],
+    ):
+        images.append(images[-1].apply(records, images[-1].offset + 1))
+    there, *later = itertools.pairwise(images)
+    scene.coordinator.metadata_changed(MetadataDelta(*there))
+    for topic in ("t", "u"):
+        assert await scene.commit(topic) is ErrorCode.NONE
+    end = scene.replica.partition.log.end_offset
+    scene.lead()
+    for change in later:
+        scene.coordinator.metadata_changed(MetadataDelta(*change))
+    async with asyncio.timeout(5), scene.running():
+        while (found := await scene.committed("t", "u")) is None:  # noqa: ASYNC110 - the loop has to go round
+            await asyncio.sleep(0)
+        while not made_again and scene.replica.partition.log.end_offset == end:  # noqa: ASYNC110 - the same
+            await asyncio.sleep(0)
+        found = await scene.committed("t", "u")
+    assert found == ((1, 1) if made_again else (-1, 1))

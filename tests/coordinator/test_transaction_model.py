@@ -31,7 +31,13 @@ from kraft.coordinator.transaction.commands import (
 )
 from kraft.coordinator.transaction.formats import encode_key, encode_value
 from kraft.coordinator.transaction.shard import TransactionShard
-from kraft.coordinator.transaction.states import Empty, TopicPartition, Transaction, TransactionStatus
+from kraft.coordinator.transaction.states import (
+    TRANSACTION_V2,
+    Empty,
+    TopicPartition,
+    Transaction,
+    TransactionStatus,
+)
 
 IDS = ("a", "b")
 PARTITIONS = tuple(("t", index) for index in range(4))
@@ -152,14 +158,14 @@ class Transactions(RuleBasedStateMachine):
         self.answers[who] = reply
         return (transactional_id, reply) if isinstance(reply, Producer) else multiple()
 
-    @rule(who=producers, partitions=some_partitions)
-    def add(self, who: tuple[str, Producer], partitions: frozenset[TopicPartition]) -> None:
+    @rule(who=producers, partitions=some_partitions, version=st.sampled_from([0, TRANSACTION_V2]))
+    def add(self, who: tuple[str, Producer], partitions: frozenset[TopicPartition], version: int) -> None:
         transactional_id, producer = who
         before = len(self.log)
         try:
             self._take(
                 self.shard.add_partitions(
-                    AddPartitions(transactional_id, producer, partitions), self.now, self.now_ms
+                    AddPartitions(transactional_id, producer, partitions, version), self.now, self.now_ms
                 )
             )
         except KafkaError as error:
@@ -282,8 +288,17 @@ class Transactions(RuleBasedStateMachine):
                 timed_out = isinstance(reply, Decided) and self.open[reply.transactional_id].fate is None
                 self._take(decision)
                 if timed_out:
-                    assert reply.kind is ControlType.ABORT
-                    self.present.pop(reply.transactional_id, None)
+                    self._timed_out(reply)
+
+    def _timed_out(self, decided: Decided) -> None:
+        """Its producer is fenced, or, by version 2, told who it is now when it comes to abort."""
+        assert decided.kind is ControlType.ABORT
+        producer = self.present.pop(decided.transactional_id)
+        if decided.bumped:
+            assert (decided.transactional_id, decided.successor) not in self.given
+            self.present[decided.transactional_id] = decided.successor
+            self.given.add((decided.transactional_id, decided.successor))
+            self.ends[decided.transactional_id, producer] = (ControlType.ABORT, decided.successor)
 
     @rule()
     def another_broker_takes_over(self) -> None:

@@ -21,9 +21,15 @@ from kraft.coordinator.transaction.commands import (
     VerifyPartitions,
 )
 from kraft.coordinator.transaction.deadlines import Deadlines
-from kraft.coordinator.transaction.formats import decode_key, encode_key
+from kraft.coordinator.transaction.formats import decode_key, encode_key, encode_value
 from kraft.coordinator.transaction.shard import TransactionShard
-from kraft.coordinator.transaction.states import TransactionStatus
+from kraft.coordinator.transaction.states import (
+    MAX_EPOCH,
+    TRANSACTION_V2,
+    Empty,
+    Transaction,
+    TransactionStatus,
+)
 
 NOW_MS = 1_700_000_000_000
 HOUR = 3_600_000
@@ -323,6 +329,46 @@ def test_a_transaction_that_takes_too_long_is_aborted_under_another_epoch(desk: 
         desk.end(producer, COMMIT)
     with refusal(ErrorCode.PRODUCER_FENCED):
         desk.init(producer)
+
+
+def test_a_producer_of_version_2_that_took_too_long_can_abort_and_go_on(desk: Desk) -> None:
+    producer = desk.init(spare=9, timeout_ms=5_000)
+
+    def add(who: Producer) -> None:
+        command = AddPartitions("pay", who, frozenset({P0}), TRANSACTION_V2)
+        desk.take(desk.shard.add_partitions(command, desk.now, desk.now_ms))
+
+    def end(kind: ControlType) -> Any:
+        return desk.take(desk.shard.end(EndTransaction("pay", producer, kind, True), desk.now_ms))
+
+    add(producer)
+    (decided,) = desk.advance(5.1)
+    assert (decided.kind, decided.producer, decided.bumped) == (ABORT, Producer(9, 1), True)
+    with refusal(ErrorCode.CONCURRENT_TRANSACTIONS):
+        end(ABORT)
+    with refusal(ErrorCode.PRODUCER_FENCED):
+        end(COMMIT)
+    desk.complete(decided)
+    with refusal(ErrorCode.PRODUCER_FENCED):
+        end(COMMIT)
+    assert end(ABORT) == Producer(9, 1)
+    add(Producer(9, 1))
+    with refusal(ErrorCode.PRODUCER_FENCED):
+        end(ABORT)
+
+
+def test_the_last_epoch_of_version_2_is_fenced_when_it_takes_too_long(desk: Desk) -> None:
+    used = Transaction("pay", 9, MAX_EPOCH - 1, 5_000, Empty(), desk.now_ms)
+    desk.shard.replay(LogRecord(encode_key("pay"), encode_value(used)))
+    last = Producer(9, MAX_EPOCH - 1)
+    command = AddPartitions("pay", last, frozenset({P0}), TRANSACTION_V2)
+    desk.take(desk.shard.add_partitions(command, desk.now, desk.now_ms))
+    (decided,) = desk.advance(5.1)
+    assert (decided.producer, decided.bumped) == (Producer(9, MAX_EPOCH), False)
+    desk.complete(decided)
+    with refusal(ErrorCode.PRODUCER_FENCED):
+        desk.shard.end(EndTransaction("pay", last, ABORT, True), desk.now_ms)
+    assert desk.init(spare=10) == Producer(10, 0)
 
 
 def test_the_timeout_counts_from_the_first_partition(desk: Desk) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from kafkawire.apis import ApiKey
-from kafkawire.errors import KafkaError
+from kafkawire.errors import ErrorCode, KafkaError
 from kafkawire.messages import response_class
 from kraft.broker.context import BrokerContext
 from kraft.broker.dispatch import Request
@@ -29,7 +29,7 @@ class LeaveGroupHandler:
                 command.group_id, lambda shard, *now: shard.leave(command, *now)
             )
         except KafkaError as error:
-            reply = LeaveReply(error.code)
+            reply = _refused(command, error.code)
         members = [
             self._response.MemberResponse(
                 member_id=who.member_id, group_instance_id=who.instance_id, error_code=code
@@ -37,3 +37,10 @@ class LeaveGroupHandler:
             for who, code in reply.members
         ]
         return self._response(throttle_time_ms=0, error_code=reply.error, members=members)
+
+
+def _refused(command: LeaveGroup, code: ErrorCode) -> LeaveReply:
+    """Of a group that is not there nobody is a member: that is said of each."""
+    if code is ErrorCode.UNKNOWN_MEMBER_ID:
+        return LeaveReply(ErrorCode.NONE, tuple((each, code) for each in command.members))
+    return LeaveReply(code)

@@ -12,7 +12,11 @@ from typing import Any, Final
 from kafkawire.apis import ApiKey
 from kafkawire.errors import ErrorCode, KafkaError
 from kafkawire.messages import response_class
-from kafkawire.transaction_messages import abortable_offset_commit, offset_commit_adds_offsets
+from kafkawire.transaction_messages import (
+    abortable_offset_commit,
+    known_offset_commit_code,
+    offset_commit_adds_offsets,
+)
 from kraft.broker.context import BrokerContext
 from kraft.broker.dispatch import Request
 from kraft.coordinator.decision import Producer
@@ -50,7 +54,7 @@ class TxnOffsetCommitHandler:
         try:
             codes = iter(await self._commit(request, message, offsets) if offsets else ())
         except KafkaError as error:
-            codes = iter((error.code,) * len(offsets))
+            codes = iter((known_offset_commit_code(request.version, error.code),) * len(offsets))
         make = self._response.TxnOffsetCommitResponseTopic
         topics = []
         for topic in message.topics:

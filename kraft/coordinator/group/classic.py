@@ -133,6 +133,8 @@ class ClassicGroups:
         if isinstance(group.state, Dead):
             raise KafkaError(ErrorCode.COORDINATOR_NOT_AVAILABLE)
         self._check_room(group, command)
+        if group.is_full(command.member_id, self.config.max_size):
+            return self._turned_out(group, command.member_id, now, now_ms)
         if not group.supports(command.protocol_type, command.protocols):
             raise KafkaError(ErrorCode.INCONSISTENT_GROUP_PROTOCOL)
         out = Outcome()
@@ -154,19 +156,22 @@ class ClassicGroups:
             raise KafkaError(ErrorCode.INVALID_REQUEST)
 
     def _check_room(self, group: ClassicGroup, command: JoinGroup) -> None:
-        known = command.member_id in group.members
         size = sum(len(each.name) + len(each.metadata) for each in command.protocols)
-        if known:
+        if command.member_id in group.members:
             size -= group.members[command.member_id].size()
-        if group.size() + size > self.room():
+        if group.size() + size > self.room() or len(group.pending) > _MAX_PENDING:
             raise KafkaError(ErrorCode.GROUP_MAX_SIZE_REACHED)
-        if isinstance(group.state, PreparingRebalance):
-            fits = command.member_id in group.joining or len(group.joining) < self.config.max_size
-        else:
-            taken = len(group.members) + len(group.pending - {command.member_id})
-            fits = known or taken < self.config.max_size
-        if not fits or len(group.pending) > _MAX_PENDING:
+
+    def _turned_out(
+        self, group: ClassicGroup, member_id: str, now: float, now_ms: int
+    ) -> Decision[JoinReply]:
+        """Others took its place, and do not wait for one that is told so."""
+        if member_id not in group.members and member_id not in group.pending:
             raise KafkaError(ErrorCode.GROUP_MAX_SIZE_REACHED)
+        out, known = Outcome(), member_id in group.members
+        lose = self.rebalancing.lose if known else self.rebalancing.lose_pending
+        lose(group, member_id, out, now, now_ms)
+        return out.decision(JoinReply(ErrorCode.GROUP_MAX_SIZE_REACHED, member_id))
 
     def _fits(self, group: ClassicGroup) -> bool:
         """Whether the group can be written as it is."""

@@ -178,6 +178,13 @@ class ClassicGroup(msgspec.Struct):
         """Seconds that members have for joining again: the longest that one of them wants."""
         return max((each.rebalance_timeout_ms for each in self.members.values()), default=0) / 1000
 
+    def is_full(self, member_id: str, max_size: int) -> bool:
+        """Whether there is no place for the member. Whoever was given an id takes none before it comes back
+        with it, which it may never do."""
+        if isinstance(self.state, PreparingRebalance):
+            return member_id not in self.joining and len(self.joining) >= max_size
+        return member_id not in self.members and len(self.members) >= max_size
+
     def supports(self, protocol_type: str, protocols: tuple[Protocol, ...]) -> bool:
         """Whether one that offers these can be a member beside the others."""
         if not protocol_type or not protocols:
@@ -190,7 +197,10 @@ class ClassicGroup(msgspec.Struct):
         return any(each.name in candidates for each in protocols)
 
     def _candidates(self) -> set[str]:
-        offered = Counter(each.name for member in self.members.values() for each in member.protocols)
+        # A member may name a protocol twice, and offers it once.
+        offered = Counter(
+            name for member in self.members.values() for name in {each.name for each in member.protocols}
+        )
         return {name for name, count in offered.items() if count == len(self.members)}
 
     def elected_protocol(self) -> str:

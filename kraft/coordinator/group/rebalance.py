@@ -11,7 +11,7 @@ to the coordinator: members keep what they own while they do so. Source: Kafka's
 
 from __future__ import annotations
 
-from typing import assert_never
+from typing import Final, assert_never
 
 from msgspec.structs import replace
 
@@ -31,6 +31,9 @@ from kraft.coordinator.group.config import GroupConfig
 from kraft.coordinator.group.formats import encode_group, encode_group_key
 from kraft.coordinator.group.outcome import Outcome
 from kraft.coordinator.group.timers import Timers
+
+SHORTEST_WAIT: Final = 1.0
+"""Seconds before a group that nobody joins is looked at again, at least."""
 
 TimerKey = tuple[str, str | None]
 """A member's session, or, without a member, the phase that its group is in."""
@@ -159,9 +162,10 @@ class Rebalancing:
             if member.member_id not in group.joining and member.instance_id is None:
                 self._take_out(group, member.member_id, ErrorCode.UNKNOWN_MEMBER_ID, out)
         if group.members and not group.elect_joined_leader():
-            # Static members only, and none of them came: wait until one comes or its session ends.
+            # Static members only, and none of them came: wait until one comes or its session ends. Time has
+            # to pass, whatever timeout they ask for, or this would be due again and again.
             group.become(PreparingRebalance(), now_ms)
-            self.timers.put((group.group_id, None), now + group.rebalance_timeout)
+            self.timers.put((group.group_id, None), now + max(group.rebalance_timeout, SHORTEST_WAIT))
             return
         group.begin_generation(now_ms)
         self.timers.drop((group.group_id, None))

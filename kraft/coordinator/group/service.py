@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection
 from functools import partial
 from typing import Any, Final, TypeVar
 
-from kafkawire.errors import ErrorCode
+from kafkawire.errors import ErrorCode, KafkaError
 from kraft.coordinator.decision import Decision, TransactionMarker
 from kraft.coordinator.group.commands import Heartbeat, ListedGroup
 from kraft.coordinator.group.config import GroupConfig
@@ -39,11 +39,12 @@ class GroupCoordinator:
         timing: TimingOf | None = None,
     ) -> None:
         self.config = config
-        self.runtime = CoordinatorRuntime(CONSUMER_OFFSETS, self._make_shard, world)
+        self.runtime = CoordinatorRuntime(CONSUMER_OFFSETS, self._make_shard, world, self)
         self._partition_count = partition_count
         self._new_id = new_id
         self._timing = timing
         self.topics = Topics()
+        self._deleted_meanwhile: dict[int, set[str]] = {}
 
     def _make_shard(self, index: int, epoch: int) -> GroupShard:
         del epoch
@@ -86,6 +87,8 @@ class GroupCoordinator:
         while not await self.submit(group_id, lambda shard, *now: shard.delete(group_id, *now)):
             pass
 
+    # -- what changes -----------------------------------------------------------------------------
+
     def metadata_changed(self, delta: MetadataDelta) -> None:
         """Groups look at their topics again with the next heartbeat; offsets of deleted topics go, wherever
         they are coordinated here."""
@@ -98,4 +101,22 @@ class GroupCoordinator:
             shard.topics_deleted(topics)
 
         for index in self.runtime.indices():
-            self.runtime.observe(index, forget)
+            if _is_loading(self.runtime.observe(index, forget)):
+                self._deleted_meanwhile.setdefault(index, set()).update(topics)
+
+    def loaded(self, index: int, shard: GroupShard) -> None:
+        """See `Following`. The offsets of topics that were deleted meanwhile go too, but not of one that is
+        there again: some may be of that one."""
+        deleted = self._deleted_meanwhile.pop(index, set())
+        shard.topics_deleted({topic for topic in deleted if self.topics.get(topic) is None})
+
+    def unloaded(self, index: int) -> None:
+        """See `Following`; nothing to do."""
+
+    def committed(self, index: int, reply: Any) -> None:
+        """See `Following`; nothing to do."""
+
+
+def _is_loading(observed: asyncio.Future[None]) -> bool:
+    error = observed.exception() if observed.done() else None
+    return isinstance(error, KafkaError) and error.code is ErrorCode.COORDINATOR_LOAD_IN_PROGRESS

@@ -234,7 +234,7 @@ class GroupShard:
 
     def _topics_in_use(self, group_id: str) -> Callable[[str], bool]:
         if self.consumer.has(group_id):
-            return lambda topic: self.consumer.uses_topic(group_id, topic)
+            return self.consumer.topics_of(group_id).__contains__
         group = self.classic.groups.get(group_id)
         if group is None:
             raise KafkaError(ErrorCode.GROUP_ID_NOT_FOUND)
@@ -330,7 +330,8 @@ class GroupShard:
 
     def _expire(self, now_ms: int) -> Iterator[Decision[None]]:
         """Offsets that have had their time, and then groups that have nothing left."""
-        for group_id in (*self.offsets.groups(), *self.consumer.groups, *self.classic.groups):
+        every = (*self.offsets.groups(), *self.consumer.groups, *self.classic.groups)
+        for group_id in dict.fromkeys(every):
             if self.consumer.has(group_id):
                 in_use = self._topics_in_use(group_id)
                 yield from self._forget(self.offsets.expired(group_id, now_ms, in_use, None))

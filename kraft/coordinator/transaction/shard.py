@@ -130,8 +130,8 @@ class TransactionShard:
         return -FOREVER if self._inherited else min(self._timeouts.next(), self._expires_at)
 
     def tick(self, now: float, now_ms: int) -> Sequence[Decision[Any]]:
-        """Abort what takes too long, with an epoch that its producer does not have, and forget ids that were
-        not used for long. The replies that are not None are of type Decided."""
+        """Abort what takes too long, under the next epoch, and forget ids that were not used for long. The
+        replies that are not None are of type Decided."""
         inherited, self._inherited = self._inherited, []
         decisions: list[Decision[Any]] = [
             Decision((), decided) for decided in inherited if self.is_undelivered(decided)
@@ -139,7 +139,7 @@ class TransactionShard:
         for transactional_id in self._timeouts.pop_due(now):
             transaction = self._transactions.get(transactional_id)
             if transaction is not None and isinstance(transaction.state, Ongoing):
-                decisions.append(self._abort_fenced(transaction, now_ms))
+                decisions.append(self._abort_late(transaction, now_ms))
         if now >= self._expires_at:
             decisions += self._expire(now, now_ms)
         return decisions
@@ -211,6 +211,13 @@ class TransactionShard:
         and, after the marker, by the partitions."""
         return self._seal(transaction.fenced(), ControlType.ABORT, now_ms)
 
+    def _abort_late(self, transaction: Transaction, now_ms: int) -> Decision[Any]:
+        """Abort what takes too long. A producer whose ends bump its epoch is given the next one when it comes
+        to abort, and goes on, as if this had been its own abort (KIP-890); any other one is fenced."""
+        if transaction.client_version < TRANSACTION_V2 or transaction.epochs_used_up:
+            return self._abort_fenced(transaction, now_ms)
+        return self._seal(transaction.bumped(NO_PRODUCER_ID), ControlType.ABORT, now_ms)
+
     # -- transactions -----------------------------------------------------------------------------
 
     def add_partitions(self, command: AddPartitions, now: float, now_ms: int) -> Decision[None]:
@@ -264,6 +271,9 @@ class TransactionShard:
         _check_id(command.transactional_id)
         known = self._transactions.get(command.transactional_id)
         if known is not None and known.was_ended_by(command.producer):
+            if command.kind is ControlType.COMMIT and isinstance(known.state, PrepareAbort | CompleteAbort):
+                # No producer repeats an abort as a commit: it took too long, and loses what it wrote.
+                raise KafkaError(ErrorCode.PRODUCER_FENCED)
             return self._repeated(known, command)
         transaction = self._of(command.transactional_id, command.producer)
         if isinstance(transaction.state, PrepareCommit | PrepareAbort):

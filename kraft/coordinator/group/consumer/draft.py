@@ -91,7 +91,8 @@ class Draft:
         metadata_hash = self._topics.hash_of(self.group.subscribed())
         if bump or changed or metadata_hash != self.group.metadata_hash:
             self.begin_epoch(metadata_hash)
-        self._original.checked = self.group.checked = self._topics.version
+        # What is to be written may be refused: then the group itself has not been looked at.
+        self.group.checked = self._topics.version
 
     def begin_epoch(self, metadata_hash: int) -> None:
         """The target has to be made anew."""

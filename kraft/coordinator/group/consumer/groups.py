@@ -212,9 +212,9 @@ class ConsumerGroups:
         member = group.check_member(command.member_id or "", None)
         _check_member_epoch(group, member, command.member_epoch, transactional=False)
 
-    def uses_topic(self, group_id: str, topic: str) -> bool:
-        """Whether a member subscribes to it: then its offsets stay."""
-        return topic in self.groups[group_id].subscribed()
+    def topics_of(self, group_id: str) -> Collection[str]:
+        """What any member subscribes to, whose offsets stay. Takes a look at every member: ask once."""
+        return self.groups[group_id].subscribed()
 
     # -- administration ---------------------------------------------------------------------------
 

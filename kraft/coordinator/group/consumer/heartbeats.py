@@ -48,7 +48,8 @@ def _check_joining(command: ConsumerHeartbeat) -> None:
         raise _invalid("RebalanceTimeoutMs must be provided in first request.")
     if command.owned is None or command.owned:
         raise _invalid("TopicPartitions must be empty when (re-)joining.")
-    if not command.topics and not command.regex:
+    # An empty list is an answer: a member of the group that wants nothing yet.
+    if command.topics is None and command.regex is None:
         raise _invalid(
             "Either SubscribedTopicNames or SubscribedTopicRegex must be non-null when (re-)joining."
         )

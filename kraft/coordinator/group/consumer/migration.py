@@ -22,7 +22,7 @@ from kafkawire.consumer_protocol import (
     read_subscription,
 )
 from kafkawire.errors import ErrorCode, KafkaError
-from kraft.coordinator.decision import Decision, size_of
+from kraft.coordinator.decision import Decision, LogRecord, size_of
 from kraft.coordinator.group.classic import ClassicGroups
 from kraft.coordinator.group.classic_group import STABLE, ClassicGroup, Empty
 from kraft.coordinator.group.classic_group import Member as JoinedMember
@@ -77,7 +77,7 @@ class Migration:
         draft = self._upgraded(command.group_id, group, out)
         moved = list(draft.group.members.values())
         reply = self.consumer.heartbeat(draft, command, now, now_ms)
-        if not self._fits(out):
+        if not self._fits(out.records):
             raise KafkaError(ErrorCode.GROUP_MAX_SIZE_REACHED)
         if group is not None:
             self._send_on(group, out)
@@ -135,9 +135,9 @@ class Migration:
             draft.write(ProgressChange(group_id, member_id, progress))
         return draft
 
-    def _fits(self, out: Outcome) -> bool:
-        """Whether it can be written: what does not fit into a batch must not have changed anything."""
-        return size_of(out.records) <= self._classic.room()
+    def _fits(self, records: list[LogRecord]) -> bool:
+        """Whether they can be written: what does not fit into a batch must not have changed anything."""
+        return size_of(records) <= self._classic.room()
 
     def _send_on(self, group: ClassicGroup, out: Outcome) -> None:
         """Whoever waits for the classic group's rebalance is to join again."""
@@ -169,9 +169,10 @@ class Migration:
         rebalancing, out = self._classic.rebalancing, Outcome()
         draft.delete(out)
         rebalancing.write(group, out)
-        if not self._fits(out):
+        records = draft.out.records + out.records
+        if not self._fits(records):
             return False
-        draft.out.records += out.records
+        draft.out.records = records
         self._classic.groups[group.group_id] = group
         for member in group.members.values():
             rebalancing.heard_of(group, member, now)
