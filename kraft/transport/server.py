@@ -149,7 +149,10 @@ class NodeServer:
             except ProtocolError as error:
                 self.failures.add(error, request.remote)
                 response = web.Response(status=400, text=str(error))
-            except (web.HTTPException, ConnectionError):
+            except ConnectionError:
+                # The peer is gone already, and aiohttp would log this as a failure of ours.
+                response = web.Response(status=400, text="the connection was lost")
+            except web.HTTPException:
                 raise
             except Exception as error:
                 self.handlers.on_fatal(error)

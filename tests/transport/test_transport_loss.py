@@ -264,3 +264,28 @@ async def test_a_ping_on_a_link_that_is_closing_loses_the_link_and_no_more(loopb
     assert await changes.get() == "down"
     assert await changes.get() == "up"
     assert (await peer.call("echo", 1, timeout=5)).value == 1
+
+
+async def test_a_peer_that_leaves_while_its_link_is_opened_is_no_failure(
+    loopback: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A process that was busy finds a request for a link whose connection has ended meanwhile."""
+    server = loopback.server()
+    open_session, left = server._gatekeeper.open, asyncio.Event()
+
+    def open_late(authorization: str, now: float) -> Any:
+        session = open_session(authorization, now)
+        if not left.is_set():
+            left.set()
+            for connection in server._runner.server.connections:
+                connection.transport.close()
+        return session
+
+    monkeypatch.setattr(server._gatekeeper, "open", open_late)
+    peer, changes = recorded(loopback, await server.start("127.0.0.1", 0))
+    assert await changes.get() == "up"
+    assert left.is_set()
+    assert [record for record in caplog.records if record.name.startswith("aiohttp")] == []
+    assert loopback.fatal == []
+    assert len(server.links) == 1
+    assert peer.connected
