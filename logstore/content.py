@@ -178,6 +178,8 @@ class LogContent:
         self.durability.epochs_changed = True
         write_epochs(self._storage, self._directory, self.epochs.entries, durable=durable)
         self.durability.epochs_changed = not durable
+        if not durable:
+            self.durability.names_changed = True  # the file was replaced: to sync it is not enough
 
     # Shrinking.
 

@@ -109,3 +109,22 @@ def test_a_cut_over_several_segments_leaves_no_hole() -> None:
             assert log.end_offset == 1
             return
     pytest.fail("the cut was never over")
+
+
+def test_a_clean_stop_keeps_the_epochs() -> None:
+    storage = LateNames()
+    log = open_log(storage)
+    append(log, 1)
+    sync(log)
+    log.close()
+    log = open_log(storage, recovery_point=1, clean=True)
+    append(log, 1)
+    sync(log)
+    append(log, 2)
+    sync(log)
+    log.close()
+    storage.crash()
+    log = open_log(storage, recovery_point=3, clean=True)
+    assert log.end_offset == 3
+    assert log.latest_epoch == 2
+    assert log.end_offset_for_epoch(1) == (1, 2)
