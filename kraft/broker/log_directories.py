@@ -126,7 +126,8 @@ class LogDirectories:
             clean=self._clean,
             log_start=self._log_starts.get(key, 0) if found else 0,
         )
-        log.compaction.cleaned_to = self._cleaned_offsets.get(key, 0) if found else 0
+        log.compaction.cleaned_to = min(self._cleaned_offsets.get(key, 0), log.end_offset) if found else 0
+        self._lower_checkpoints(parent, key, log)
         self._live.add(key)
         return log, self._high_watermarks.get(key, 0) if found else 0
 
@@ -203,13 +204,20 @@ class LogDirectories:
             self._write(path, CLEANED_OFFSETS, {key: offset for key, offset in cleaned.items() if offset})
 
     def log_was_cut(self, partition: Partition) -> None:
-        """A log is shorter than it was: what is appended in place of its end is not synced, and a restart
-        must know."""
+        """A log is shorter than it was: what is appended in place of its end is neither synced nor compacted
+        nor before its start, and a restart must know."""
         path = partition.log.directory.rpartition("/")[0]
-        key = (partition.topic, partition.index)
-        written = self._written[path, RECOVERY_POINTS]
-        if written.get(key, 0) > partition.log.recovery_point:
-            self._write(path, RECOVERY_POINTS, {**written, key: partition.log.recovery_point})
+        self._lower_checkpoints(path, (partition.topic, partition.index), partition.log)
+
+    def _lower_checkpoints(self, path: str, key: tuple[str, int], log: Log) -> None:
+        for name, offset in (
+            (RECOVERY_POINTS, log.recovery_point),
+            (LOG_STARTS, log.start_offset),
+            (CLEANED_OFFSETS, log.compaction.cleaned_to),
+        ):
+            written = self._written[path, name]
+            if written.get(key, 0) > offset:
+                self._write(path, name, {**written, key: offset})
 
     def _forget_checkpoints(self, key: tuple[str, int]) -> None:
         """A log of this name begins, and perhaps there was another: a restart must not take what was

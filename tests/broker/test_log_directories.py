@@ -105,6 +105,44 @@ def test_the_recovery_point_on_disk_follows_a_cut_at_once() -> None:
     assert read_offsets(storage, ROOT, RECOVERY_POINTS) == {("orders", 0): 2}
 
 
+def test_what_was_checkpointed_of_an_end_that_was_cut_says_nothing_of_what_takes_its_place() -> None:
+    """Of a log that restarts behind its leader everything would else be dropped, or never be compacted."""
+    storage = storage_with_root()
+    place = directories(storage)
+    outbox = Outbox(lambda: None, place.log_was_cut)
+    log = opened(place)
+    partition = Partition("orders", (TOPIC_ID.bytes, 0), log, 1, ReplicationSettings(), outbox)
+    append(log, 9)
+    sync(log)
+    log.advance_start(8)
+    log.compaction.cleaned_to = 9
+    checkpoint_all(place, partition)
+    partition.restart_at(2)
+    append(log, 5)
+    storage.kill()
+    log = opened(directories(storage))
+    assert (log.start_offset, log.end_offset, log.compaction.cleaned_to) == (2, 7, 2)
+
+
+def test_an_end_that_was_lost_is_not_taken_for_synced_when_it_is_there_again() -> None:
+    storage = storage_with_root()
+    place = directories(storage)
+    log = opened(place)
+    append(log, 5)
+    sync(log)
+    log.compaction.cleaned_to = 5
+    checkpoint_all(place, hosted(log))
+    storage.kill()
+    rotten = f"{ROOT}/orders-0/{0:020d}.log"
+    storage.flip_bit(rotten, storage.open(rotten).size() * 4)
+    log = opened(directories(storage))
+    assert log.end_offset == 2
+    append(log, 5)
+    storage.kill()
+    log = opened(directories(storage))
+    assert (log.end_offset, log.recovery_point, log.compaction.cleaned_to) == (7, 2, 2)
+
+
 def test_a_power_cut_after_a_kill_leaves_what_was_synced_in_between() -> None:
     """Seed 265 of the replication's simulation: the name of the directory was nobody's to sync any more."""
     storage = storage_with_root()
