@@ -15,6 +15,7 @@ from logstore.checkpoints import write_epochs
 from logstore.cleaned_segment import CleanedSegment
 from logstore.config import LogConfig
 from logstore.durability import Durability
+from logstore.epochs import EpochCache
 from logstore.producers import ProducerStates
 from logstore.recovery import LoadedLog
 from logstore.replay import note_batch, restore_producers
@@ -162,10 +163,16 @@ class LogContent:
         self.durability.names_changed = True
 
     def assign_epoch(self, epoch: int, start_offset: int) -> None:
-        """A leader epoch begins; raises StorageError."""
-        # No sync: until the recovery point has passed `start_offset`, the batches themselves tell.
-        if self.epochs.assign(epoch, start_offset):
+        """A leader epoch begins; raises StorageError, after which it has not begun."""
+        before = self.epochs.entries
+        if not self.epochs.assign(epoch, start_offset):
+            return
+        try:
+            # No sync: until the recovery point has passed `start_offset`, the batches themselves tell.
             self.save_epochs(durable=False)
+        except StorageError:
+            self.epochs = EpochCache(before)  # or nobody would store it again
+            raise
 
     def assign_newer_epoch(self, epoch: int, start_offset: int) -> None:
         """The same for the epoch of a batch: a leader never writes in an older one than before."""

@@ -97,6 +97,23 @@ def test_an_epoch_that_cannot_be_stored_stops_the_append(memory: MemoryStorage, 
     assert log.append_as_leader(batch(), 3, NOW_MS).first_offset == 0
 
 
+def test_an_epoch_that_could_not_be_stored_is_stored_with_the_next_append(
+    memory: MemoryStorage, open_log: OpenLog
+) -> None:
+    log = open_log()
+    log.append_as_leader(batch(), 1, NOW_MS)
+    memory.fail_writes(1, path="leader-epoch")
+    with pytest.raises(StorageError):
+        log.append_as_leader(batch(), 3, NOW_MS)
+    assert log.latest_epoch == 1
+    log.append_as_leader(batch(), 3, NOW_MS)
+    sync(log)
+    log.close()
+    log = open_log(clean=True, recovery_point=2)
+    assert log.latest_epoch == 3
+    assert log.end_offset_for_epoch(1) == (1, 1)
+
+
 def test_a_follower_keeps_whole_batches_when_the_disk_is_full(
     memory: MemoryStorage, open_log: OpenLog
 ) -> None:
