@@ -145,13 +145,21 @@ class LogDirectories:
     def delete(self, log: Log) -> None:
         """See `LogHost`."""
         parent, _, name = log.directory.rpartition("/")
-        topic_id = self._topic_id(log.directory)
-        doomed = f"{parent}/{name[:200]}.{topic_id.hex if topic_id else 'unknown'}{_DELETED}"
+        doomed = self._doomed_name(parent, name)
         self._storage.rename(log.directory, doomed)
         self._doomed.append((log, doomed))
         self._counts[parent] -= 1
         topic, _, index = name.rpartition("-")
         self._live.discard((topic, int(index)))
+
+    def _doomed_name(self, parent: str, name: str) -> str:
+        """A new one each time: a replica may have been here before, and not be removed yet."""
+        topic_id = self._topic_id(f"{parent}/{name}")
+        stem = f"{parent}/{name[:200]}.{topic_id.hex if topic_id else 'unknown'}"
+        number = 0
+        while self._storage.exists(doomed := f"{stem}{f'.{number}' if number else ''}{_DELETED}"):
+            number += 1
+        return doomed
 
     def remove_deleted(self) -> None:
         """Remove what was deleted. May take long: call it aside, while nothing is being synced: until then

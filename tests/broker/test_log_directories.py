@@ -70,6 +70,18 @@ def test_what_an_earlier_process_deleted_is_removed_by_the_next() -> None:
     assert not any(name.endswith("-delete") for name in storage.list(ROOT))
 
 
+def test_a_replica_may_leave_come_back_and_leave_again_before_the_first_is_removed() -> None:
+    storage = storage_with_root()
+    place = directories(storage)
+    for _ in range(3):
+        log = opened(place)
+        assert log.end_offset == 0
+        append(log, 3)
+        place.delete(log)
+    place.remove_deleted()
+    assert not [name for name in storage.list(ROOT) if name.startswith("orders")]
+
+
 def test_a_topic_created_anew_under_its_name_begins_empty_and_the_old_data_are_kept_aside() -> None:
     storage = storage_with_root()
     place = directories(storage)
