@@ -89,7 +89,7 @@ class Durability:
             await self._sync(partitions)
 
     async def _sync(self, partitions: Iterable[Partition]) -> None:
-        ends = {partition: partition.log.end_offset for partition in partitions}
+        ends = {partition: partition.log.end_offset for partition in partitions if self._is_here(partition)}
         files = self._directories.new_names()
         files += [file for partition in ends for file in partition.log.files_to_sync()]
         began = self._clock.monotonic()
@@ -98,6 +98,10 @@ class Durability:
         self._stalls.measured(began, ended)
         for fetcher in self._replicas.synced(ends, ended):
             self._on_synced(fetcher)
+
+    def _is_here(self, partition: Partition) -> bool:
+        """Whether it was not deleted while others had their turn: another log may be where its own was."""
+        return self._replicas.by_key(partition.key) is partition
 
     async def _every(self, interval: float, work: Callable[[], object]) -> None:
         while True:
@@ -119,6 +123,8 @@ class Durability:
     async def _retain(self) -> None:
         now_ms = self._clock.wall_ms()
         for partition in self._replicas:
+            if not self._is_here(partition):
+                continue
             partition.log.expire_producers(now_ms)
             partition.log.producers.forget_replicated(partition.high_watermark)
             deleted = partition.log.apply_retention(now_ms, partition.high_watermark)
