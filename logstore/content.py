@@ -300,3 +300,4 @@ class LogContent:
         finally:
             self.fail("the log is closed")
             self.segments.close()
+            self.durability.close()

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from kafkawire.records import build_batch
 from logstore.config import LogConfig
 from logstore.log import Log
-from logstore.memory import MemoryStorage
+from logstore.memory import MemoryFile, MemoryStorage
 from logstore.storage import StorageError, StorageFullError
 
 OpenLog = Callable[..., Log]
@@ -247,3 +247,15 @@ def test_a_closed_log_takes_nothing(open_log: OpenLog) -> None:
     log.close()
     with pytest.raises(StorageError):
         log.append_as_leader(batch(), 1, NOW_MS)
+
+
+def test_a_closed_log_keeps_nothing_open_for_a_sync_that_nobody_told_the_end_of(open_log: OpenLog) -> None:
+    log = open_log(segment_bytes=250)
+    for _ in range(4):
+        log.append_as_leader(batch(), 1, NOW_MS)
+    files = [file for file in log.files_to_sync() if isinstance(file, MemoryFile)]
+    assert {file.path.rpartition(".")[2] for file in files} > {"log", "index", "snapshot"}
+    log.close(clean=False)
+    for file in files:
+        with pytest.raises(ValueError, match="closed"):
+            file.sync()
