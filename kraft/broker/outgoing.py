@@ -55,7 +55,11 @@ class Outgoing:
         elif len(segments) == 1 and isinstance(segments[0], bytes):
             self._transport.write(segments[0])
         else:
-            data = b"".join(s if isinstance(s, bytes) else s.bytes() for s in segments)
+            try:
+                data = b"".join(s if isinstance(s, bytes) else s.bytes() for s in segments)
+            except StorageError:  # as in `_write_slice`
+                self.abort()
+                return
             self._write_whole(data, sum(len(s) if isinstance(s, bytes) else s.size for s in segments))
 
     def _write_whole(self, data: bytes, size: int) -> bool:

@@ -92,3 +92,15 @@ async def test_a_client_that_reads_on_after_the_segment_is_gone_is_cut_off(tmp_p
         with pytest.raises((asyncio.IncompleteReadError, ConnectionResetError)):
             await reader.readexactly(MORE_THAN_SOCKETS_TAKE)
     assert errors == []
+
+
+async def test_a_small_slice_of_a_segment_that_is_gone_ends_the_connection(tmp_path: Path) -> None:
+    """Its answer may have waited for the ones before it until then."""
+    errors: list[object] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: errors.append(context))
+    file = filled(LocalStorage().open(f"{tmp_path}/segment", create=True), SMALL)
+    file.close()
+    async with asked([HEADER, LogSlice(file, 0, SMALL, 1)]) as reader:
+        with pytest.raises((asyncio.IncompleteReadError, ConnectionResetError)):
+            await reader.readexactly(len(HEADER) + SMALL)
+    assert errors == []
