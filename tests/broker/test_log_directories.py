@@ -82,6 +82,17 @@ def test_a_replica_may_leave_come_back_and_leave_again_before_the_first_is_remov
     assert not [name for name in storage.list(ROOT) if name.startswith("orders")]
 
 
+def test_partitions_of_a_topic_with_a_long_name_are_deleted_at_once() -> None:
+    storage = storage_with_root()
+    place = directories(storage)
+    logs = [place.open("t" * 249, TOPIC_ID, index, LogConfig())[0] for index in range(3)]
+    for log in logs:
+        place.delete(log)
+    names = [name for name in storage.list(ROOT) if name.startswith("t")]
+    assert len(names) == 3
+    assert all(len(name) < 256 and name.endswith("-delete") for name in names)
+
+
 def test_a_topic_created_anew_under_its_name_begins_empty_and_the_old_data_are_kept_aside() -> None:
     storage = storage_with_root()
     place = directories(storage)
