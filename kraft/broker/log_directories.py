@@ -38,6 +38,7 @@ from replication.replicas import Replicas
 PARTITION_METADATA = "partition.metadata"
 _DELETED = "-delete"
 _STRAY = "-stray"
+_LONGEST_NAME = 255
 
 
 class LogDirectories:
@@ -154,12 +155,17 @@ class LogDirectories:
 
     def _doomed_name(self, parent: str, name: str) -> str:
         """A new one each time: a replica may have been here before, and not be removed yet."""
-        topic_id = self._topic_id(f"{parent}/{name}")
-        stem = f"{parent}/{name[:200]}.{topic_id.hex if topic_id else 'unknown'}"
+        stem = f"{parent}/{self._short_name(parent, name)}"
         number = 0
         while self._storage.exists(doomed := f"{stem}{f'.{number}' if number else ''}{_DELETED}"):
             number += 1
         return doomed
+
+    def _short_name(self, parent: str, name: str) -> str:
+        """What a partition's directory is called that gets a suffix: together at most 255 characters."""
+        topic, _, index = name.rpartition("-")
+        topic_id = self._topic_id(f"{parent}/{name}")
+        return f"{topic[:200]}-{index}.{topic_id.hex if topic_id else 'unknown'}"
 
     def remove_deleted(self) -> None:
         """Remove what was deleted. May take long: call it aside, while nothing is being synced: until then
@@ -177,7 +183,8 @@ class LogDirectories:
         self._found.clear()
 
     def _set_aside(self, parent: str, name: str) -> None:
-        stray = f"{parent}/{name}{_STRAY}"
+        fits = len(name) + len(_STRAY) <= _LONGEST_NAME
+        stray = f"{parent}/{name if fits else self._short_name(parent, name)}{_STRAY}"
         self._events.warning("log.stray", directory=f"{parent}/{name}", now=stray)
         if self._storage.exists(stray):
             self._storage.remove_directory(stray)

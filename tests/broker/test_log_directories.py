@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from pathlib import Path
 from uuid import UUID
 
 from kafkawire.records import build_batch
@@ -12,6 +13,7 @@ from logstore.checkpoints import RECOVERY_POINTS, read_offsets
 from logstore.config import LogConfig
 from logstore.log import Log
 from logstore.memory import MemoryStorage
+from logstore.storage import LocalStorage
 from replication.outbox import Outbox
 from replication.partition import Partition
 from replication.settings import ReplicationSettings
@@ -91,6 +93,17 @@ def test_partitions_of_a_topic_with_a_long_name_are_deleted_at_once() -> None:
     names = [name for name in storage.list(ROOT) if name.startswith("t")]
     assert len(names) == 3
     assert all(len(name) < 256 and name.endswith("-delete") for name in names)
+
+
+def test_partitions_of_a_topic_with_a_long_name_are_set_aside_side_by_side(tmp_path: Path) -> None:
+    root = str(tmp_path)
+    place = LogDirectories(LocalStorage(), [root], SystemClock())
+    for index in range(3):
+        append(place.open("t" * 249, TOPIC_ID, index, LogConfig())[0], 1)
+    LogDirectories(LocalStorage(), [root], SystemClock()).set_strays_aside()
+    names = [path.name for path in tmp_path.iterdir() if path.is_dir()]
+    assert len(names) == 3
+    assert all(name.endswith("-stray") for name in names)
 
 
 def test_a_topic_created_anew_under_its_name_begins_empty_and_the_old_data_are_kept_aside() -> None:
