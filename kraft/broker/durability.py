@@ -93,11 +93,22 @@ class Durability:
         files = self._directories.new_names()
         files += [file for partition in ends for file in partition.log.files_to_sync()]
         began = self._clock.monotonic()
-        await asyncio.to_thread(_sync_all, files)
+        await self._see_to_its_end(asyncio.ensure_future(asyncio.to_thread(_sync_all, files)))
         ended = self._clock.monotonic()
         self._stalls.measured(began, ended)
         for fetcher in self._replicas.synced(ends, ended):
             self._on_synced(fetcher)
+
+    async def _see_to_its_end(self, syncing: asyncio.Future[None]) -> None:
+        """Wait for a sync, also when cancelled: a broker that stops closes its logs next, and has to know
+        whether this one failed, for another would succeed."""
+        try:
+            await asyncio.shield(syncing)
+        except asyncio.CancelledError:
+            await asyncio.wait((syncing,))
+            if (failure := syncing.exception()) is not None:
+                self._on_failure(failure)
+            raise
 
     def _is_here(self, partition: Partition) -> bool:
         """Whether it was not deleted while others had their turn: another log may be where its own was."""

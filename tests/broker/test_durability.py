@@ -6,7 +6,8 @@ import asyncio
 import contextlib
 import random
 import threading
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
+from typing import Any
 from uuid import UUID
 
 from kafkawire.records import build_batch
@@ -16,6 +17,7 @@ from kraft.broker.stalls import StallDetector
 from kraft.clock import SystemClock
 from logstore.config import LogConfig
 from logstore.memory import MemoryStorage
+from logstore.storage import StorageError
 from replication.fetcher import LeaderFetcher
 from replication.outbox import Outbox
 from replication.partition import Partition
@@ -65,11 +67,26 @@ class PausedDirectories(LogDirectories):
         super().remove_deleted()
 
 
+class SlowStorage(MemoryStorage):
+    """Syncs once it may, and tells when somebody waits for that."""
+
+    def __init__(self, asked: Callable[[], object]) -> None:
+        super().__init__(random.Random(1))
+        self.may_sync = threading.Event()
+        self._asked = asked
+
+    def sync(self, path: str, inode: Any) -> None:
+        if not self.may_sync.is_set():
+            self._asked()
+        assert self.may_sync.wait(TIMEOUT)
+        super().sync(path, inode)
+
+
 class Place:
     """A broker's logs, and what syncs and retains them."""
 
-    def __init__(self) -> None:
-        self.storage = MemoryStorage(random.Random(1))
+    def __init__(self, storage: MemoryStorage | None = None) -> None:
+        self.storage = storage or MemoryStorage(random.Random(1))
         self.storage.make_directory(ROOT)
         self.directories = PausedDirectories(self.storage, [ROOT], SystemClock())
         self.directories.loop = asyncio.get_running_loop()
@@ -140,3 +157,26 @@ async def test_a_log_that_was_removed_while_its_sync_waited_is_not_synced() -> N
         await syncing
     assert here.log.recovery_point == here.log.end_offset
     assert not place.storage.exists(f"{ROOT}/gone-0")
+
+
+async def test_a_sync_that_fails_while_the_broker_stops_is_a_failure_all_the_same() -> None:
+    """Another sync would succeed, and the logs be closed as if everything was on the disk."""
+    loop = asyncio.get_running_loop()
+    asked = asyncio.Event()
+    storage = SlowStorage(lambda: loop.call_soon_threadsafe(asked.set))
+    place = Place(storage)
+    storage.may_sync.set()
+    partition = place.host("here", 1)
+    storage.may_sync.clear()
+    storage.fail_syncs()
+    async with asyncio.timeout(TIMEOUT):
+        syncing = asyncio.create_task(place.durability.sync([partition]))
+        await asked.wait()
+        syncing.cancel()
+        await asyncio.wait({syncing}, timeout=0)
+        assert not syncing.done()
+        storage.may_sync.set()
+        await asyncio.wait({syncing})
+    assert syncing.cancelled()
+    assert [type(failure) for failure in place.failures] == [StorageError]
+    assert partition.log.recovery_point == 0
