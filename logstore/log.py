@@ -341,7 +341,7 @@ class Log:
         self._content.advance_start(offset)
 
     def apply_retention(self, now_ms: int, high_watermark: int) -> int:
-        """Delete the segments that have had their time; returns how many. Raises StorageError, KafkaError."""
+        """Delete the segments that have had their time; returns how many. Raises StorageError."""
         content = self._content
         content.check_usable()
         content.now_ms = now_ms
