@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator, Sequence
 
+from kafkawire.errors import KafkaError
 from kafkawire.records import BatchHeader, ControlRecord
 from logstore import swap
 from logstore.checkpoints import write_epochs
@@ -89,11 +90,12 @@ class LogContent:
 
     @contextlib.contextmanager
     def all_or_failed(self) -> Iterator[None]:
-        """A change of several files, which cannot be taken back when it stops half way."""
+        """A change of several files, which cannot be taken back when it stops half way: the disk failed, or a
+        batch is damaged that has to be read for it."""
         self.check_usable()
         try:
             yield
-        except StorageError as error:
+        except (StorageError, KafkaError) as error:
             self.fail(str(error))
             raise
 

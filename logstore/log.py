@@ -54,7 +54,8 @@ class Log:
     """See the module; made by `Log.open`. Offsets count records, sizes are bytes, times are wall-clock ms.
 
     A StorageError of an append leaves the log as it was before, or failed if that could not be restored. Any
-    other StorageError of a change leaves it failed: every later change raises StorageError.
+    other StorageError of a change, and damage that it meets, leaves it failed: every later change raises
+    StorageError.
     """
 
     def __init__(self, directory: str, content: LogContent, recovered: Recovered | None) -> None:

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from kafkawire.errors import KafkaError
 from kafkawire.records import build_batch
 from logstore.config import LogConfig
 from logstore.log import Log
@@ -128,6 +129,25 @@ def test_a_follower_keeps_whole_batches_when_the_disk_is_full(
     log.append_as_follower(data[kept * len(data) // 6 :])
     assert log.end_offset == 6
     assert all(log.read(offset, 1, up_to=6).next_offset == offset + 1 for offset in range(6))
+
+
+def test_a_truncation_that_meets_damage_is_the_end_of_the_log_until_it_is_recovered(
+    memory: MemoryStorage, open_log: OpenLog
+) -> None:
+    log = open_log()
+    for _ in range(3):
+        log.append_as_leader(batch(), 1, NOW_MS)
+    sync(log)
+    memory.flip_bit(f"{DIRECTORY}/{0:020d}.log", 8 * 16)  # the first one's magic
+    with pytest.raises(KafkaError):
+        log.truncate_to(2)
+    with pytest.raises(StorageError):
+        log.append_as_follower(build_batch([(NOW_MS, None, b"x")], base_offset=2, leader_epoch=2))
+    memory.kill()
+    log = open_log(recovery_point=2)
+    assert log.end_offset == 0
+    assert log.recovered is not None
+    assert log.recovered.was_synced
 
 
 def test_a_failed_truncation_is_the_end_of_the_log(memory: MemoryStorage, open_log: OpenLog) -> None:
