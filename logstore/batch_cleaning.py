@@ -1,10 +1,11 @@
 """What compaction leaves of one batch. Source: `Cleaner.cleanInto` of Kafka's `LogCleaner`, KIP-534.
 
 A record goes when a later one has its key, when its transaction was aborted, or when it has no key. A
-tombstone, a record without value, stays for `delete.retention.ms` after a cleaning has first met it, so that
-readers learn of it; so does a transaction's marker once the transaction's records are gone. The batch that
-holds the last sequence of a producer stays, without records if need be. A marker that tells a producer's
-epoch stays whole, unlike Kafka's, for an empty one would keep nothing, and not every client reads it.
+tombstone, a record without value, stays for `delete.retention.ms` after the first cleaning that removes what
+it replaces, so that readers learn of it; so does a transaction's marker once the transaction's records are
+gone. The batch that holds the last sequence of a producer stays, without records if need be. A marker that
+tells a producer's epoch stays whole, unlike Kafka's, for an empty one would keep nothing, and not every
+client reads it.
 """
 
 from __future__ import annotations
@@ -97,10 +98,15 @@ class BatchCleaner:
                     yield None
         if not kept:
             return CleanedBatch(_remainder(header, stay))
-        needs_horizon = not header.has_delete_horizon and any(record.is_tombstone for record in kept)
+        needs_horizon = self._begins_their_time(header) and any(record.is_tombstone for record in kept)
         if len(kept) == header.record_count and not needs_horizon:
             return CleanedBatch(data)
         return CleanedBatch((yield from self._rebuild(header, kept, needs_horizon)))
+
+    def _begins_their_time(self, header: BatchHeader) -> bool:
+        """Whether the time of its tombstones begins now. It does not while what they replace is still there,
+        for whose keys memory had no room."""
+        return not header.has_delete_horizon and header.next_offset <= self._keys.end
 
     def _stays(self, record: RawRecord, header: BatchHeader) -> bool:
         if record.offset >= self._keys.end:

@@ -9,12 +9,14 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator, Sequence
 
+from kafkawire.errors import KafkaError
 from kafkawire.records import BatchHeader, ControlRecord
 from logstore import swap
 from logstore.checkpoints import write_epochs
 from logstore.cleaned_segment import CleanedSegment
 from logstore.config import LogConfig
 from logstore.durability import Durability
+from logstore.epochs import EpochCache
 from logstore.producers import ProducerStates
 from logstore.recovery import LoadedLog
 from logstore.replay import note_batch, restore_producers
@@ -88,11 +90,12 @@ class LogContent:
 
     @contextlib.contextmanager
     def all_or_failed(self) -> Iterator[None]:
-        """A change of several files, which cannot be taken back when it stops half way."""
+        """A change of several files, which cannot be taken back when it stops half way: the disk failed, or a
+        batch is damaged that has to be read for it."""
         self.check_usable()
         try:
             yield
-        except StorageError as error:
+        except (StorageError, KafkaError) as error:
             self.fail(str(error))
             raise
 
@@ -162,10 +165,16 @@ class LogContent:
         self.durability.names_changed = True
 
     def assign_epoch(self, epoch: int, start_offset: int) -> None:
-        """A leader epoch begins; raises StorageError."""
-        # No sync: until the recovery point has passed `start_offset`, the batches themselves tell.
-        if self.epochs.assign(epoch, start_offset):
+        """A leader epoch begins; raises StorageError, after which it has not begun."""
+        before = self.epochs.entries
+        if not self.epochs.assign(epoch, start_offset):
+            return
+        try:
+            # No sync: until the recovery point has passed `start_offset`, the batches themselves tell.
             self.save_epochs(durable=False)
+        except StorageError:
+            self.epochs = EpochCache(before)  # or nobody would store it again
+            raise
 
     def assign_newer_epoch(self, epoch: int, start_offset: int) -> None:
         """The same for the epoch of a batch: a leader never writes in an older one than before."""
@@ -178,6 +187,8 @@ class LogContent:
         self.durability.epochs_changed = True
         write_epochs(self._storage, self._directory, self.epochs.entries, durable=durable)
         self.durability.epochs_changed = not durable
+        if not durable:
+            self.durability.names_changed = True  # the file was replaced: to sync it is not enough
 
     # Shrinking.
 
@@ -291,3 +302,4 @@ class LogContent:
         finally:
             self.fail("the log is closed")
             self.segments.close()
+            self.durability.close()

@@ -89,6 +89,14 @@ class Durability:
                 return
         raise ValueError(f"no sync to {offset} is under way")
 
+    def close(self) -> None:
+        """Close what was opened for syncs whose end nobody has told: the replica left meanwhile."""
+        for sync in self._syncs:
+            for file in sync.opened:
+                file.close()
+        self._syncs.clear()
+        self._bounds.clear()
+
     def lower(self, offset: int) -> None:
         """Nothing past `offset` counts any more, nor what a sync under way may prove of it."""
         self.recovery_point = min(self.recovery_point, offset)

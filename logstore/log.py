@@ -55,7 +55,8 @@ class Log:
     """See the module; made by `Log.open`. Offsets count records, sizes are bytes, times are wall-clock ms.
 
     A StorageError of an append leaves the log as it was before, or failed if that could not be restored. Any
-    other StorageError of a change leaves it failed: every later change raises StorageError.
+    other StorageError of a change, and damage that it meets, leaves it failed: every later change raises
+    StorageError.
     """
 
     def __init__(self, directory: str, content: LogContent, recovered: Recovered | None) -> None:
@@ -346,7 +347,7 @@ class Log:
         self._content.advance_start(offset)
 
     def apply_retention(self, now_ms: int, high_watermark: int) -> int:
-        """Delete the segments that have had their time; returns how many. Raises StorageError, KafkaError."""
+        """Delete the segments that have had their time; returns how many. Raises StorageError."""
         content = self._content
         content.check_usable()
         content.now_ms = now_ms

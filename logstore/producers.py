@@ -137,6 +137,7 @@ class ProducerStates:
         if state is None:
             if header.is_transactional:
                 self._check_verified(header)
+                self._check_first(header)
             return None
         epoch = header.producer_epoch
         if epoch != state.epoch:
@@ -166,6 +167,14 @@ class ProducerStates:
             raise KafkaError(
                 ErrorCode.INVALID_TXN_STATE,
                 f"the partition was not added to the transaction of producer {header.producer_id}",
+            )
+
+    def _check_first(self, header: BatchHeader) -> None:
+        if self.verifications.overtakes(header.producer_id, header.producer_epoch, header.base_sequence):
+            raise KafkaError(
+                ErrorCode.OUT_OF_ORDER_SEQUENCE_NUMBER,
+                f"sequence {header.base_sequence} of producer {header.producer_id}, "
+                "of which an earlier batch was seen and is not written yet",
             )
 
     def has_open(self, producer_id: int, epoch: int) -> bool:
@@ -204,12 +213,12 @@ class ProducerStates:
         if state.transaction_start is None and header.is_transactional:
             state.transaction_start = first_offset
             self._open[first_offset] = producer_id
-            self.verifications.take_back(producer_id)
+            self.verifications.forget(producer_id)
 
     def finish(self, header: BatchHeader, control: ControlRecord, offset: int) -> AbortedTransaction | None:
         """Note a transaction marker at `offset`; returns what the index of aborted ones has to keep."""
         producer_id = header.producer_id
-        self.verifications.take_back(producer_id)
+        self.verifications.forget(producer_id)
         state = self._states.get(producer_id)
         if state is None:
             state = self._states[producer_id] = ProducerState(producer_id, header.producer_epoch)
@@ -283,6 +292,7 @@ class ProducerStates:
 
     def expire(self, now_ms: int, expiration_ms: int) -> int:
         """Forget producers without a transaction and, for `expiration_ms`, a batch; returns how many."""
+        self.verifications.expire(now_ms, expiration_ms)
         expired = [
             state.producer_id
             for state in self._states.values()

@@ -6,8 +6,10 @@ watermark. Source: `org.apache.kafka.storage.internals.log.UnifiedLog.deleteOldS
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Sequence
 
+from kafkawire.errors import KafkaError
 from logstore.config import LogConfig
 from logstore.indexes import NO_TIMESTAMP
 from logstore.segment import Segment
@@ -16,7 +18,7 @@ from logstore.segment import Segment
 def expired_segments(
     segments: Sequence[Segment], config: LogConfig, *, now_ms: int, high_watermark: int, log_start: int
 ) -> int:
-    """How many segments, from the first on, may be deleted; raises StorageError, KafkaError."""
+    """How many segments, from the first on, may be deleted; raises StorageError."""
     count = _while_deletable(
         segments, high_watermark, lambda segment: _ends_before(segment, segments, log_start)
     )
@@ -52,7 +54,9 @@ def _by_age(segments: Sequence[Segment], config: LogConfig, now_ms: int, high_wa
             return now_ms - segment.written_ms > config.retention_ms
         if now_ms - youngest <= config.retention_ms:
             return False
-        return now_ms - segment.confirm_largest_timestamp() > config.retention_ms
+        with contextlib.suppress(KafkaError):  # what is damaged must not fill the disk for that
+            youngest = segment.confirm_largest_timestamp()
+        return now_ms - youngest > config.retention_ms
 
     return _while_deletable(segments, high_watermark, expired)
 

@@ -156,9 +156,12 @@ class Segments:
 
         The first segment starts at or before `offset`.
         """
-        while self._bases[-1] > offset:
-            self._delete(self.all[-1])
-            del self.all[-1], self._bases[-1]
+        if self._bases[-1] > offset:
+            while self._bases[-1] > offset:
+                self._delete(self.all[-1])
+                del self.all[-1], self._bases[-1]
+            # Before the last one left gets shorter: were they back after a power cut, the log had a hole.
+            self._storage.sync_directory(self._directory)
         self.active = self.all[-1]
         self._warm = [segment for segment in self._warm if segment is not self.active]
         self.active.truncate(offset)

@@ -89,15 +89,30 @@ class Durability:
             await self._sync(partitions)
 
     async def _sync(self, partitions: Iterable[Partition]) -> None:
-        ends = {partition: partition.log.end_offset for partition in partitions}
+        ends = {partition: partition.log.end_offset for partition in partitions if self._is_here(partition)}
         files = self._directories.new_names()
         files += [file for partition in ends for file in partition.log.files_to_sync()]
         began = self._clock.monotonic()
-        await asyncio.to_thread(_sync_all, files)
+        await self._see_to_its_end(asyncio.ensure_future(asyncio.to_thread(_sync_all, files)))
         ended = self._clock.monotonic()
         self._stalls.measured(began, ended)
         for fetcher in self._replicas.synced(ends, ended):
             self._on_synced(fetcher)
+
+    async def _see_to_its_end(self, syncing: asyncio.Future[None]) -> None:
+        """Wait for a sync, also when cancelled: a broker that stops closes its logs next, and has to know
+        whether this one failed, for another would succeed."""
+        try:
+            await asyncio.shield(syncing)
+        except asyncio.CancelledError:
+            await asyncio.wait((syncing,))
+            if (failure := syncing.exception()) is not None:
+                self._on_failure(failure)
+            raise
+
+    def _is_here(self, partition: Partition) -> bool:
+        """Whether it was not deleted while others had their turn: another log may be where its own was."""
+        return self._replicas.by_key(partition.key) is partition
 
     async def _every(self, interval: float, work: Callable[[], object]) -> None:
         while True:
@@ -119,6 +134,8 @@ class Durability:
     async def _retain(self) -> None:
         now_ms = self._clock.wall_ms()
         for partition in self._replicas:
+            if not self._is_here(partition):
+                continue
             partition.log.expire_producers(now_ms)
             partition.log.producers.forget_replicated(partition.high_watermark)
             deleted = partition.log.apply_retention(now_ms, partition.high_watermark)

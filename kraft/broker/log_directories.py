@@ -38,6 +38,7 @@ from replication.replicas import Replicas
 PARTITION_METADATA = "partition.metadata"
 _DELETED = "-delete"
 _STRAY = "-stray"
+_LONGEST_NAME = 255
 
 
 class LogDirectories:
@@ -126,7 +127,8 @@ class LogDirectories:
             clean=self._clean,
             log_start=self._log_starts.get(key, 0) if found else 0,
         )
-        log.compaction.cleaned_to = self._cleaned_offsets.get(key, 0) if found else 0
+        log.compaction.cleaned_to = min(self._cleaned_offsets.get(key, 0), log.end_offset) if found else 0
+        self._lower_checkpoints(parent, key, log)
         self._live.add(key)
         return log, self._high_watermarks.get(key, 0) if found else 0
 
@@ -144,13 +146,26 @@ class LogDirectories:
     def delete(self, log: Log) -> None:
         """See `LogHost`."""
         parent, _, name = log.directory.rpartition("/")
-        topic_id = self._topic_id(log.directory)
-        doomed = f"{parent}/{name[:200]}.{topic_id.hex if topic_id else 'unknown'}{_DELETED}"
+        doomed = self._doomed_name(parent, name)
         self._storage.rename(log.directory, doomed)
         self._doomed.append((log, doomed))
         self._counts[parent] -= 1
         topic, _, index = name.rpartition("-")
         self._live.discard((topic, int(index)))
+
+    def _doomed_name(self, parent: str, name: str) -> str:
+        """A new one each time: a replica may have been here before, and not be removed yet."""
+        stem = f"{parent}/{self._short_name(parent, name)}"
+        number = 0
+        while self._storage.exists(doomed := f"{stem}{f'.{number}' if number else ''}{_DELETED}"):
+            number += 1
+        return doomed
+
+    def _short_name(self, parent: str, name: str) -> str:
+        """What a partition's directory is called that gets a suffix: together at most 255 characters."""
+        topic, _, index = name.rpartition("-")
+        topic_id = self._topic_id(f"{parent}/{name}")
+        return f"{topic[:200]}-{index}.{topic_id.hex if topic_id else 'unknown'}"
 
     def remove_deleted(self) -> None:
         """Remove what was deleted. May take long: call it aside, while nothing is being synced: until then
@@ -168,7 +183,8 @@ class LogDirectories:
         self._found.clear()
 
     def _set_aside(self, parent: str, name: str) -> None:
-        stray = f"{parent}/{name}{_STRAY}"
+        fits = len(name) + len(_STRAY) <= _LONGEST_NAME
+        stray = f"{parent}/{name if fits else self._short_name(parent, name)}{_STRAY}"
         self._events.warning("log.stray", directory=f"{parent}/{name}", now=stray)
         if self._storage.exists(stray):
             self._storage.remove_directory(stray)
@@ -203,13 +219,20 @@ class LogDirectories:
             self._write(path, CLEANED_OFFSETS, {key: offset for key, offset in cleaned.items() if offset})
 
     def log_was_cut(self, partition: Partition) -> None:
-        """A log is shorter than it was: what is appended in place of its end is not synced, and a restart
-        must know."""
+        """A log is shorter than it was: what is appended in place of its end is neither synced nor compacted
+        nor before its start, and a restart must know."""
         path = partition.log.directory.rpartition("/")[0]
-        key = (partition.topic, partition.index)
-        written = self._written[path, RECOVERY_POINTS]
-        if written.get(key, 0) > partition.log.recovery_point:
-            self._write(path, RECOVERY_POINTS, {**written, key: partition.log.recovery_point})
+        self._lower_checkpoints(path, (partition.topic, partition.index), partition.log)
+
+    def _lower_checkpoints(self, path: str, key: tuple[str, int], log: Log) -> None:
+        for name, offset in (
+            (RECOVERY_POINTS, log.recovery_point),
+            (LOG_STARTS, log.start_offset),
+            (CLEANED_OFFSETS, log.compaction.cleaned_to),
+        ):
+            written = self._written[path, name]
+            if written.get(key, 0) > offset:
+                self._write(path, name, {**written, key: offset})
 
     def _forget_checkpoints(self, key: tuple[str, int]) -> None:
         """A log of this name begins, and perhaps there was another: a restart must not take what was

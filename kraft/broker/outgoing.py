@@ -15,6 +15,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 
 from logstore.log import LogSlice
+from logstore.storage import StorageError
 
 Segment = bytes | LogSlice
 
@@ -54,7 +55,11 @@ class Outgoing:
         elif len(segments) == 1 and isinstance(segments[0], bytes):
             self._transport.write(segments[0])
         else:
-            data = b"".join(s if isinstance(s, bytes) else s.bytes() for s in segments)
+            try:
+                data = b"".join(s if isinstance(s, bytes) else s.bytes() for s in segments)
+            except StorageError:  # as in `_write_slice`
+                self.abort()
+                return
             self._write_whole(data, sum(len(s) if isinstance(s, bytes) else s.size for s in segments))
 
     def _write_whole(self, data: bytes, size: int) -> bool:
@@ -85,8 +90,7 @@ class Outgoing:
                     self._transport.write(segment)
                 queue.popleft()
             elif sock is None or self._transport.get_write_buffer_size() or segment.file.fileno() < 0:
-                left = segment.size - self._sent
-                if not self._write_whole(segment.file.read_at(segment.position + self._sent, left), left):
+                if not self._write_slice(segment):
                     return
                 self._sent = 0
                 queue.popleft()
@@ -95,6 +99,16 @@ class Outgoing:
                     return
                 queue.popleft()
         self._stop_waiting()
+
+    def _write_slice(self, segment: LogSlice) -> bool:
+        """What sendfile does not send: read and written. A segment that was deleted long ago is closed."""
+        left = segment.size - self._sent
+        try:
+            data = segment.file.read_at(segment.position + self._sent, left)
+        except StorageError:
+            self.abort()
+            return False
+        return self._write_whole(data, left)
 
     def _send_bytes(self, sock: socket.socket, data: bytes) -> bool:
         """Send on the socket itself, held back to leave together with what follows."""

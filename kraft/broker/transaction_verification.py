@@ -13,7 +13,7 @@ from typing import Any, Final, NamedTuple
 
 from kafkawire.errors import ErrorCode, KafkaError
 from kafkawire.produce import ProduceRequest
-from kafkawire.records import read_header
+from kafkawire.records import NO_SEQUENCE, read_header
 from kraft.broker.neighbours import Neighbours
 from kraft.coordinator.decision import Producer
 from kraft.coordinator.transaction.commands import AddPartitions, VerifyPartitions
@@ -39,10 +39,12 @@ ADD_ATTEMPTS: Final = 3
 
 
 class Question(NamedTuple):
-    """A partition in which a transaction is about to begin, and the leave that is asked for."""
+    """A partition in which a transaction is about to begin with a batch of that sequence, and the leave that
+    is asked for."""
 
     partition: Partition
     producer: Producer
+    sequence: int
     verification: Verification
 
     @property
@@ -104,19 +106,25 @@ class TransactionVerification:
             except KafkaError:
                 continue
             if header.is_transactional and header.producer_id >= 0:
-                question = self.question(partition, Producer(header.producer_id, header.producer_epoch))
+                producer = Producer(header.producer_id, header.producer_epoch)
+                question = self.question(partition, producer, header.base_sequence)
                 if question is not None:
                     questions.append(question)
         return questions
 
-    @staticmethod
-    def question(partition: Partition, producer: Producer) -> Question | None:
+    def question(
+        self, partition: Partition, producer: Producer, sequence: int = NO_SEQUENCE
+    ) -> Question | None:
         """What to ask before the producer writes there; None if its transaction is open already."""
-        states = partition.log.producers
-        if states.has_open(producer.producer_id, producer.producer_epoch):
+        if partition.log.producers.has_open(producer.producer_id, producer.producer_epoch):
             return None
-        verification = states.verifications.ask(producer.producer_id, producer.producer_epoch)
-        return Question(partition, producer, verification)
+        return self._ask_for(partition, producer, sequence)
+
+    @staticmethod
+    def _ask_for(partition: Partition, producer: Producer, sequence: int) -> Question:
+        verifications = partition.log.producers.verifications
+        verification = verifications.ask(producer.producer_id, producer.producer_epoch, sequence)
+        return Question(partition, producer, sequence, verification)
 
     # -- whether ----------------------------------------------------------------------------------
 
@@ -139,15 +147,8 @@ class TransactionVerification:
             if ErrorCode.CONCURRENT_TRANSACTIONS not in refused.values():
                 return refused
             # The coordinator has waited, and the marker that it waited for has taken the questions back.
-            questions = [self._asked_again(each) for each in questions]
+            questions = [self._ask_for(each.partition, each.producer, each.sequence) for each in questions]
         return await self._ask_all(transactional_id, questions, add=True)
-
-    @staticmethod
-    def _asked_again(question: Question) -> Question:
-        producer = question.producer
-        verifications = question.partition.log.producers.verifications
-        verification = verifications.ask(producer.producer_id, producer.producer_epoch)
-        return Question(question.partition, producer, verification)
 
     async def _ask_all(
         self, transactional_id: str, questions: Sequence[Question], *, add: bool

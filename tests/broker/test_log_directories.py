@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from pathlib import Path
 from uuid import UUID
 
 from kafkawire.records import build_batch
@@ -12,6 +13,7 @@ from logstore.checkpoints import RECOVERY_POINTS, read_offsets
 from logstore.config import LogConfig
 from logstore.log import Log
 from logstore.memory import MemoryStorage
+from logstore.storage import LocalStorage
 from replication.outbox import Outbox
 from replication.partition import Partition
 from replication.settings import ReplicationSettings
@@ -70,6 +72,40 @@ def test_what_an_earlier_process_deleted_is_removed_by_the_next() -> None:
     assert not any(name.endswith("-delete") for name in storage.list(ROOT))
 
 
+def test_a_replica_may_leave_come_back_and_leave_again_before_the_first_is_removed() -> None:
+    storage = storage_with_root()
+    place = directories(storage)
+    for _ in range(3):
+        log = opened(place)
+        assert log.end_offset == 0
+        append(log, 3)
+        place.delete(log)
+    place.remove_deleted()
+    assert not [name for name in storage.list(ROOT) if name.startswith("orders")]
+
+
+def test_partitions_of_a_topic_with_a_long_name_are_deleted_at_once() -> None:
+    storage = storage_with_root()
+    place = directories(storage)
+    logs = [place.open("t" * 249, TOPIC_ID, index, LogConfig())[0] for index in range(3)]
+    for log in logs:
+        place.delete(log)
+    names = [name for name in storage.list(ROOT) if name.startswith("t")]
+    assert len(names) == 3
+    assert all(len(name) < 256 and name.endswith("-delete") for name in names)
+
+
+def test_partitions_of_a_topic_with_a_long_name_are_set_aside_side_by_side(tmp_path: Path) -> None:
+    root = str(tmp_path)
+    place = LogDirectories(LocalStorage(), [root], SystemClock())
+    for index in range(3):
+        append(place.open("t" * 249, TOPIC_ID, index, LogConfig())[0], 1)
+    LogDirectories(LocalStorage(), [root], SystemClock()).set_strays_aside()
+    names = [path.name for path in tmp_path.iterdir() if path.is_dir()]
+    assert len(names) == 3
+    assert all(name.endswith("-stray") for name in names)
+
+
 def test_a_topic_created_anew_under_its_name_begins_empty_and_the_old_data_are_kept_aside() -> None:
     storage = storage_with_root()
     place = directories(storage)
@@ -103,6 +139,44 @@ def test_the_recovery_point_on_disk_follows_a_cut_at_once() -> None:
     log.truncate_to(2)
     outbox.was_cut(partition)
     assert read_offsets(storage, ROOT, RECOVERY_POINTS) == {("orders", 0): 2}
+
+
+def test_what_was_checkpointed_of_an_end_that_was_cut_says_nothing_of_what_takes_its_place() -> None:
+    """Of a log that restarts behind its leader everything would else be dropped, or never be compacted."""
+    storage = storage_with_root()
+    place = directories(storage)
+    outbox = Outbox(lambda: None, place.log_was_cut)
+    log = opened(place)
+    partition = Partition("orders", (TOPIC_ID.bytes, 0), log, 1, ReplicationSettings(), outbox)
+    append(log, 9)
+    sync(log)
+    log.advance_start(8)
+    log.compaction.cleaned_to = 9
+    checkpoint_all(place, partition)
+    partition.restart_at(2)
+    append(log, 5)
+    storage.kill()
+    log = opened(directories(storage))
+    assert (log.start_offset, log.end_offset, log.compaction.cleaned_to) == (2, 7, 2)
+
+
+def test_an_end_that_was_lost_is_not_taken_for_synced_when_it_is_there_again() -> None:
+    storage = storage_with_root()
+    place = directories(storage)
+    log = opened(place)
+    append(log, 5)
+    sync(log)
+    log.compaction.cleaned_to = 5
+    checkpoint_all(place, hosted(log))
+    storage.kill()
+    rotten = f"{ROOT}/orders-0/{0:020d}.log"
+    storage.flip_bit(rotten, storage.open(rotten).size() * 4)
+    log = opened(directories(storage))
+    assert log.end_offset == 2
+    append(log, 5)
+    storage.kill()
+    log = opened(directories(storage))
+    assert (log.end_offset, log.recovery_point, log.compaction.cleaned_to) == (7, 2, 2)
 
 
 def test_a_power_cut_after_a_kill_leaves_what_was_synced_in_between() -> None:

@@ -4,8 +4,9 @@ bytes in their place. Over real sockets, on every way out."""
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,7 @@ from logstore.storage import File, LocalStorage
 
 HEADER = b"header"
 SMALL, LARGE = 1000, 2 * SENDFILE_FROM
+MORE_THAN_SOCKETS_TAKE = 64 * 1024 * 1024
 
 
 def filled(file: File, size: int) -> File:
@@ -41,12 +43,9 @@ def slices(way_out: str, directory: Path, missing: int) -> list[LogSlice]:
     return [LogSlice(first, 0, size, size), LogSlice(last, 0, size, 2 * size)]
 
 
-@pytest.mark.parametrize("missing", [0, 1])
-@pytest.mark.parametrize("way_out", ["one write", "sendfile", "no descriptor"])
-async def test_a_slice_that_is_cut_short_ends_the_connection(
-    tmp_path: Path, way_out: str, missing: int
-) -> None:
-    answer: list[Segment] = [HEADER, *(parts := slices(way_out, tmp_path, missing))]
+@contextlib.asynccontextmanager
+async def asked(answer: Sequence[Segment]) -> AsyncIterator[asyncio.StreamReader]:
+    """What a client reads after its request, which is answered with `answer`."""
 
     def dispatch(_connection: Connection, _frame: memoryview) -> Sequence[Segment]:
         return answer
@@ -57,15 +56,51 @@ async def test_a_slice_that_is_cut_short_ends_the_connection(
     accepting = asyncio.create_task(listeners.accept())
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     writer.write(b"\x00\x00\x00\x01?")
-    size = sum(part.size for part in parts)
     async with asyncio.timeout(10):
+        yield reader
+    writer.transport.abort()
+    accepting.cancel()
+    await listeners.close()
+
+
+@pytest.mark.parametrize("missing", [0, 1])
+@pytest.mark.parametrize("way_out", ["one write", "sendfile", "no descriptor"])
+async def test_a_slice_that_is_cut_short_ends_the_connection(
+    tmp_path: Path, way_out: str, missing: int
+) -> None:
+    parts = slices(way_out, tmp_path, missing)
+    size = sum(part.size for part in parts)
+    async with asked([HEADER, *parts]) as reader:
         if missing:
             with pytest.raises((asyncio.IncompleteReadError, ConnectionResetError)):
                 await reader.readexactly(len(HEADER) + size)
         else:
             assert await reader.readexactly(len(HEADER) + size) == HEADER + b"x" * size
-    writer.transport.abort()
-    accepting.cancel()
-    await listeners.close()
     for part in parts:
         part.file.close()
+
+
+async def test_a_client_that_reads_on_after_the_segment_is_gone_is_cut_off(tmp_path: Path) -> None:
+    """A deleted segment is closed after `file.delete.delay.ms`, whoever has not read it by then."""
+    errors: list[object] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: errors.append(context))
+    file = LocalStorage().open(f"{tmp_path}/segment", create=True)
+    file.truncate(MORE_THAN_SOCKETS_TAKE)
+    async with asked([HEADER, LogSlice(file, 0, MORE_THAN_SOCKETS_TAKE, 1)]) as reader:
+        assert await reader.readexactly(len(HEADER)) == HEADER
+        file.close()
+        with pytest.raises((asyncio.IncompleteReadError, ConnectionResetError)):
+            await reader.readexactly(MORE_THAN_SOCKETS_TAKE)
+    assert errors == []
+
+
+async def test_a_small_slice_of_a_segment_that_is_gone_ends_the_connection(tmp_path: Path) -> None:
+    """Its answer may have waited for the ones before it until then."""
+    errors: list[object] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: errors.append(context))
+    file = filled(LocalStorage().open(f"{tmp_path}/segment", create=True), SMALL)
+    file.close()
+    async with asked([HEADER, LogSlice(file, 0, SMALL, 1)]) as reader:
+        with pytest.raises((asyncio.IncompleteReadError, ConnectionResetError)):
+            await reader.readexactly(len(HEADER) + SMALL)
+    assert errors == []

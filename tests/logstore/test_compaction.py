@@ -201,6 +201,28 @@ def test_a_tombstone_stays_for_its_time(open_log: OpenLog, do_all: DoAll) -> Non
     assert 1 in offsets(log)
 
 
+def test_a_tombstone_that_memory_had_no_room_for_stays_for_its_time_after_what_it_replaces(
+    open_log: OpenLog, do_all: DoAll
+) -> None:
+    log = open_log(config=CONFIG)
+    put(log, (b"k", b"x" * 100))
+    put(log, (b"a", b"1"))
+    do_all(cleaning(log))
+    assert log.compaction.cleaned_to == 1
+    put(log, (b"b", b"1"))
+    put(log, (b"k", None))
+    fill(log, 3)
+    do_all(cleaning(log, memory=2 * ENTRY_BYTES))
+    assert log.compaction.cleaned_to == 3
+    assert offsets(log)[:4] == [0, 1, 2, 3], "who is told now that there was a k"
+    later = NOW_MS + DAY
+    do_all(cleaning(log, later))
+    assert offsets(log)[:3] == [1, 2, 3], "has a day from now on to be told that there is none"
+    fill(log, 6)
+    do_all(cleaning(log, later + DAY))
+    assert 3 not in offsets(log)
+
+
 @pytest.mark.parametrize("kind", Compression)
 def test_what_is_left_of_a_batch_keeps_its_compression_and_its_place(
     kind: Compression, open_log: OpenLog, do_all: DoAll

@@ -9,10 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from kafkawire.errors import KafkaError
 from kafkawire.records import build_batch
 from logstore.config import LogConfig
 from logstore.log import Log
-from logstore.memory import MemoryStorage
+from logstore.memory import MemoryFile, MemoryStorage
 from logstore.storage import StorageError, StorageFullError
 
 OpenLog = Callable[..., Log]
@@ -97,6 +98,23 @@ def test_an_epoch_that_cannot_be_stored_stops_the_append(memory: MemoryStorage, 
     assert log.append_as_leader(batch(), 3, NOW_MS).first_offset == 0
 
 
+def test_an_epoch_that_could_not_be_stored_is_stored_with_the_next_append(
+    memory: MemoryStorage, open_log: OpenLog
+) -> None:
+    log = open_log()
+    log.append_as_leader(batch(), 1, NOW_MS)
+    memory.fail_writes(1, path="leader-epoch")
+    with pytest.raises(StorageError):
+        log.append_as_leader(batch(), 3, NOW_MS)
+    assert log.latest_epoch == 1
+    log.append_as_leader(batch(), 3, NOW_MS)
+    sync(log)
+    log.close()
+    log = open_log(clean=True, recovery_point=2)
+    assert log.latest_epoch == 3
+    assert log.end_offset_for_epoch(1) == (1, 1)
+
+
 def test_a_follower_keeps_whole_batches_when_the_disk_is_full(
     memory: MemoryStorage, open_log: OpenLog
 ) -> None:
@@ -111,6 +129,25 @@ def test_a_follower_keeps_whole_batches_when_the_disk_is_full(
     log.append_as_follower(data[kept * len(data) // 6 :])
     assert log.end_offset == 6
     assert all(log.read(offset, 1, up_to=6).next_offset == offset + 1 for offset in range(6))
+
+
+def test_a_truncation_that_meets_damage_is_the_end_of_the_log_until_it_is_recovered(
+    memory: MemoryStorage, open_log: OpenLog
+) -> None:
+    log = open_log()
+    for _ in range(3):
+        log.append_as_leader(batch(), 1, NOW_MS)
+    sync(log)
+    memory.flip_bit(f"{DIRECTORY}/{0:020d}.log", 8 * 16)  # the first one's magic
+    with pytest.raises(KafkaError):
+        log.truncate_to(2)
+    with pytest.raises(StorageError):
+        log.append_as_follower(build_batch([(NOW_MS, None, b"x")], base_offset=2, leader_epoch=2))
+    memory.kill()
+    log = open_log(recovery_point=2)
+    assert log.end_offset == 0
+    assert log.recovered is not None
+    assert log.recovered.was_synced
 
 
 def test_a_failed_truncation_is_the_end_of_the_log(memory: MemoryStorage, open_log: OpenLog) -> None:
@@ -230,3 +267,15 @@ def test_a_closed_log_takes_nothing(open_log: OpenLog) -> None:
     log.close()
     with pytest.raises(StorageError):
         log.append_as_leader(batch(), 1, NOW_MS)
+
+
+def test_a_closed_log_keeps_nothing_open_for_a_sync_that_nobody_told_the_end_of(open_log: OpenLog) -> None:
+    log = open_log(segment_bytes=250)
+    for _ in range(4):
+        log.append_as_leader(batch(), 1, NOW_MS)
+    files = [file for file in log.files_to_sync() if isinstance(file, MemoryFile)]
+    assert {file.path.rpartition(".")[2] for file in files} > {"log", "index", "snapshot"}
+    log.close(clean=False)
+    for file in files:
+        with pytest.raises(ValueError, match="closed"):
+            file.sync()

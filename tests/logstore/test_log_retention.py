@@ -14,6 +14,7 @@ OpenLog = Callable[..., Log]
 NOW_MS = 1_700_000_000_000
 DIRECTORY = "/data/t-0"
 HOUR = 3_600_000
+MAGIC_AT = 16
 
 
 def fill(log: Log, count: int, *, timestamp: int | None = None, start: int = 0) -> None:
@@ -119,6 +120,15 @@ def test_a_lying_time_index_does_not_delete(open_log: OpenLog, memory: MemorySto
     log = open_log(segment_bytes=202, retention_ms=5 * HOUR, clean=True)
     assert log.apply_retention(NOW_MS + 7 * HOUR, 6) == 1
     assert log.start_offset == 2
+
+
+def test_a_damaged_segment_is_as_old_as_its_index_says(open_log: OpenLog, memory: MemoryStorage) -> None:
+    log = open_log(segment_bytes=202, retention_ms=5 * HOUR)
+    fill(log, 6)
+    memory.flip_bit(f"{DIRECTORY}/{0:020d}.log", 8 * MAGIC_AT)
+    assert log.apply_retention(NOW_MS + 6 * HOUR, 6) == 0
+    assert log.apply_retention(NOW_MS + 9 * HOUR, 6) == 2
+    assert log.start_offset == 4
 
 
 # Deleted files.

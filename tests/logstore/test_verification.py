@@ -118,6 +118,59 @@ def test_questions_of_one_epoch_are_one() -> None:
     assert len(verifications) == 0
 
 
+def ask_in_vain(log: Log, sequence: int, *, epoch: int = 0) -> None:
+    verifications = log.producers.verifications
+    verifications.ask(7, epoch, sequence)
+    verifications.take_back(7)
+
+
+def out_of_order(log: Log, sequence: int, *, epoch: int = 0) -> None:
+    with pytest.raises(KafkaError) as error:
+        send(log, sequence, epoch=epoch)
+    assert error.value.code is ErrorCode.OUT_OF_ORDER_SEQUENCE_NUMBER
+    assert log.end_offset == 0
+
+
+def test_a_batch_does_not_overtake_one_that_could_not_be_verified(open_log: OpenLog) -> None:
+    log = open_log()
+    ask_in_vain(log, 0)
+    ask_in_vain(log, 1)
+    allow(log)
+    out_of_order(log, 1)
+    assert [send(log, number).first_offset for number in range(3)] == [0, 1, 2]
+    mark(log)
+    assert len(log.producers.verifications) == 0
+
+
+def test_another_incarnation_does_not_wait_for_what_the_one_before_could_not_verify(
+    open_log: OpenLog,
+) -> None:
+    log = open_log()
+    ask_in_vain(log, 0)
+    ask_in_vain(log, 3, epoch=1)
+    ask_in_vain(log, 0)
+    allow(log, epoch=1)
+    out_of_order(log, 4, epoch=1)
+    send(log, 3, epoch=1)
+
+
+def test_a_marker_ends_the_wait_for_what_could_not_be_verified(open_log: OpenLog) -> None:
+    log = open_log()
+    ask_in_vain(log, 0)
+    mark(log)
+    assert len(log.producers.verifications) == 0
+
+
+def test_what_could_not_be_verified_is_forgotten_with_silent_producers(open_log: OpenLog) -> None:
+    log = open_log(producer_id_expiration_ms=1000)
+    ask_in_vain(log, 0)
+    log.expire_producers(NOW_MS)
+    log.expire_producers(NOW_MS + 999)
+    assert len(log.producers.verifications) == 1
+    log.expire_producers(NOW_MS + 1000)
+    assert len(log.producers.verifications) == 0
+
+
 def test_finished_transactions_are_forgotten_without_readers(open_log: OpenLog) -> None:
     log = open_log()
     for number in range(10):
