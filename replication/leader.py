@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import inf
 
 import msgspec
 
@@ -17,7 +18,8 @@ class FollowerProgress(msgspec.Struct):
     """What a leader knows of one follower in the leader's own epoch.
 
     `end_offset` is the offset that it fetched last, which acknowledges everything below; -1 until the first
-    fetch. So is `log_start`, where its log starts. Times are monotonic seconds.
+    fetch. So is `log_start`, where its log starts. Times are monotonic seconds; `caught_up_at` is -inf for
+    one that was not in sync when it began to follow, until it has caught up.
     """
 
     caught_up_at: float
@@ -73,8 +75,10 @@ class Leader:
     def assign(self, replicas: tuple[int, ...], now: float) -> None:
         """Set the replicas; the progress of those that stay is kept."""
         self.replicas = replicas
+        in_sync = self.isr.committed.members
         self.followers = {
-            broker: self.followers.get(broker) or FollowerProgress(caught_up_at=now)
+            # Nobody waits for one to join that may have everything to copy yet.
+            broker: self.followers.get(broker) or FollowerProgress(now if broker in in_sync else -inf)
             for broker in replicas
             if broker != self.local_id
         }

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from kafkawire.errors import ErrorCode, KafkaError
+from metadata.controller.partition_commands import AlterPartitionReassignments, Reassignment
 from replication.isr import CommittedIsr, PendingExpand, PendingShrink
 
 ALL = frozenset({1, 2, 3})
@@ -84,6 +85,33 @@ def test_the_high_watermark_waits_for_a_proposed_member(bench: Any) -> None:
     assert waiter.told == []
     assert bench.partition(1).high_watermark == 0
     bench.fetch(3, 1, times=2)
+    assert waiter.told == [ErrorCode.NONE]
+
+
+def test_a_new_leader_does_not_wait_for_a_replica_that_was_not_in_sync(bench: Any) -> None:
+    """Nobody knows when it was caught up last, so nothing says that it is about to join."""
+    bench.produce(1)
+    bench.fetch(2, 1, times=2)
+    out_of_sync(bench)
+    bench.fence(1)
+    bench.hear()
+    assert bench.state().isr == (2,)
+    bench.ask(3, 2)
+    assert bench.awaiting(2, bench.produce(2)) is None
+
+
+def test_a_replica_that_a_reassignment_adds_does_not_hold_the_high_watermark_back(
+    make_bench: Callable[..., Any],
+) -> None:
+    bench = make_bench()
+    bench.create((1, 2))
+    bench.produce(1)
+    bench.fetch(2, 1, times=2)
+    bench.controller.ask(AlterPartitionReassignments((Reassignment("t", 0, (1, 2, 3)),)), bench.now)
+    bench.hear()
+    bench.ask(3, 1)
+    waiter = bench.awaiting(1, bench.produce(1))
+    bench.fetch(2, 1, times=2)
     assert waiter.told == [ErrorCode.NONE]
 
 
