@@ -33,7 +33,6 @@ from logstore.config import LogConfig
 from logstore.log import Log
 from logstore.storage import Storage, Syncable
 from replication.partition import Partition
-from replication.replicas import Replicas
 
 PARTITION_METADATA = "partition.metadata"
 _DELETED = "-delete"
@@ -186,21 +185,22 @@ class LogDirectories:
         """Remember how far every replica knew that records were committed."""
         for path, here in self._by_path(partitions).items():
             offsets = {(each.topic, each.index): each.high_watermark for each in here}
-            self._write(path, HIGH_WATERMARKS, offsets)
+            self._checkpoint(path, HIGH_WATERMARKS, offsets)
 
     def checkpoint_recovery_points(self, partitions: Iterable[Partition]) -> None:
         """Remember below what every log is on the disk for good, and where it starts."""
         for path, here in self._by_path(partitions).items():
             points = {(each.topic, each.index): each.log.recovery_point for each in here}
-            self._write(path, RECOVERY_POINTS, points)
+            self._checkpoint(path, RECOVERY_POINTS, points)
             starts = {(each.topic, each.index): each.log.start_offset for each in here}
-            self._write(path, LOG_STARTS, starts)
+            self._checkpoint(path, LOG_STARTS, starts)
 
     def checkpoint_cleaned(self, partitions: Iterable[Partition]) -> None:
         """Remember up to where every log was compacted."""
         for path, here in self._by_path(partitions).items():
             cleaned = {(each.topic, each.index): each.log.compaction.cleaned_to for each in here}
-            self._write(path, CLEANED_OFFSETS, {key: offset for key, offset in cleaned.items() if offset})
+            offsets = {key: offset for key, offset in cleaned.items() if offset}
+            self._checkpoint(path, CLEANED_OFFSETS, offsets)
 
     def log_was_cut(self, partition: Partition) -> None:
         """A log is shorter than it was: what is appended in place of its end is not synced, and a restart
@@ -225,6 +225,17 @@ class LogDirectories:
         topic, index = key
         return key in self._live or f"{topic}-{index}" in self._found
 
+    def _checkpoint(self, path: str, name: str, offsets: dict[tuple[str, int], int]) -> None:
+        """Write what is known of the logs that are open; what is said of those that wait to be stays."""
+        if self._found:
+            waiting = {
+                (topic, index): offset
+                for (topic, index), offset in self._written[path, name].items()
+                if f"{topic}-{index}" in self._found
+            }
+            offsets = waiting | offsets
+        self._write(path, name, offsets)
+
     def _write(self, path: str, name: str, offsets: dict[tuple[str, int], int]) -> None:
         write_offsets(self._storage, path, name, offsets)
         self._written[path, name] = offsets
@@ -235,14 +246,18 @@ class LogDirectories:
             by_path[partition.log.directory.rpartition("/")[0]].append(partition)
         return by_path
 
-    def close(self, replicas: Replicas, broker_epoch: int) -> None:
-        """Close every log, which has been synced, and say that it ended well."""
+    def close(self, replicas: Iterable[Partition], broker_epoch: int) -> None:
+        """Close every log, which has been synced, and say that it ended well: under `broker_epoch`, or, if
+        that is -1 because the broker never registered, under the epoch of the process before."""
         self.checkpoint_high_watermarks(replicas)
         for partition in replicas:
             partition.log.close(clean=True)
         self.checkpoint_recovery_points(replicas)
+        if self._found and not self._clean:
+            return  # nobody has looked at these since the stop that was not clean
+        epoch = broker_epoch if broker_epoch >= 0 else self.clean_epoch
         for path in self.paths:
-            mark_clean_shutdown(self._storage, path, broker_epoch)
+            mark_clean_shutdown(self._storage, path, epoch)
 
     def space(self, path: str) -> tuple[int, int]:
         """Total and usable bytes of the volume; -1 where that is not known."""

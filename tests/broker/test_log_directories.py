@@ -45,6 +45,12 @@ def sync(log: Log) -> None:
     log.synced_to(log.end_offset)
 
 
+def damage_last_byte(storage: MemoryStorage, log: Log) -> None:
+    file = storage.open(f"{log.directory}/00000000000000000000.log")
+    (last,) = file.read_at(file.size() - 1, 1)
+    file.write_at(file.size() - 1, bytes([last ^ 0xFF]))
+
+
 def test_a_log_that_is_being_synced_may_be_deleted() -> None:
     """The files stay open until nothing is being synced: a sync that began before the deletion succeeds."""
     storage = storage_with_root()
@@ -184,3 +190,60 @@ def test_nor_does_it_when_the_topic_was_created_anew_while_this_broker_was_away(
     log, high_watermark = directories(storage).open("orders", UUID(int=8), 0, LogConfig())
     assert (log.start_offset, log.end_offset, high_watermark) == (0, 3, 0)
     assert (log.recovery_point, log.compaction.cleaned_to) == (0, 0)
+
+
+def test_a_process_that_opened_no_log_says_nothing_of_how_they_were_left() -> None:
+    """It found no controller, say, and was stopped in good order: the power cut before it still counts."""
+    storage = storage_with_root()
+    place = directories(storage)
+    before = opened(place)
+    append(before, 2)
+    place.close([hosted(before)], 7)
+    log = opened(directories(storage))
+    append(log, 1)
+    damage_last_byte(storage, log)
+    storage.kill()
+    directories(storage).close([], -1)
+    again = directories(storage)
+    assert again.clean_epoch == -1
+    assert opened(again).end_offset == 2
+
+
+def test_a_process_without_logs_of_its_own_ends_cleanly() -> None:
+    storage = storage_with_root()
+    directories(storage).close([], 4)
+    assert directories(storage).clean_epoch == 4
+
+
+def test_a_process_that_never_registered_leaves_the_epoch_of_the_one_before() -> None:
+    """The controller knows that one: under another epoch the broker would pass for one that lost records."""
+    storage = storage_with_root()
+    place = directories(storage)
+    place.close([hosted(opened(place))], 7)
+    directories(storage).close([], -1)
+    assert directories(storage).clean_epoch == 7
+
+
+def test_checkpoints_keep_what_they_say_of_logs_that_are_not_open_yet() -> None:
+    """A broker that waits for a controller goes on with its checkpoints, and may be killed after one."""
+    storage = storage_with_root()
+    old_topic(directories(storage))
+    storage.kill()
+    waiting = directories(storage)
+    waiting.checkpoint_high_watermarks([])
+    waiting.checkpoint_recovery_points([])
+    waiting.checkpoint_cleaned([])
+    storage.kill()
+    log, high_watermark = directories(storage).open("orders", TOPIC_ID, 0, LogConfig())
+    assert (log.start_offset, log.end_offset, high_watermark) == (5, 5, 5)
+    assert (log.recovery_point, log.compaction.cleaned_to) == (5, 5)
+
+
+def test_checkpoints_forget_what_was_set_aside() -> None:
+    storage = storage_with_root()
+    old_topic(directories(storage))
+    storage.kill()
+    place = directories(storage)
+    place.set_strays_aside()
+    place.checkpoint_recovery_points([])
+    assert read_offsets(storage, ROOT, RECOVERY_POINTS) == {}
