@@ -84,9 +84,13 @@ class Durability:
                 await self.sync(wanted)
 
     async def sync(self, partitions: Iterable[Partition]) -> None:
-        """Sync these logs up to where they end now, after what is being synced. Raises StorageError."""
+        """Sync these logs up to where they end now, after what is being synced; those that have left by then
+        are left out. Raises StorageError."""
         async with self._one_at_a_time:
-            await self._sync(partitions)
+            await self._sync(filter(self._is_here, partitions))
+
+    def _is_here(self, partition: Partition) -> bool:
+        return self._replicas.by_key(partition.key) is partition
 
     async def _sync(self, partitions: Iterable[Partition]) -> None:
         ends = {partition: partition.log.end_offset for partition in partitions}
@@ -119,6 +123,8 @@ class Durability:
     async def _retain(self) -> None:
         now_ms = self._clock.wall_ms()
         for partition in self._replicas:
+            if not self._is_here(partition):
+                continue  # it left while the others were looked at
             partition.log.expire_producers(now_ms)
             partition.log.producers.forget_replicated(partition.high_watermark)
             deleted = partition.log.apply_retention(now_ms, partition.high_watermark)
