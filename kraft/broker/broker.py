@@ -148,7 +148,7 @@ class Broker:
             ),
             self._on_failure,
         )
-        self._fetch_server = FetchServer(self.replicas, clock, clock.wall_ms())
+        self._fetch_server = FetchServer(self.replicas, clock, clock.wall_ms(), self._on_failure)
         self._durability = Durability(
             self.replicas,
             self._directories,
