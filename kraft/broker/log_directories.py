@@ -16,6 +16,7 @@ import os
 from collections.abc import Iterable, Sequence
 from uuid import UUID
 
+from kafkawire.errors import KafkaError
 from kraft.clock import Clock
 from kraft.events import Events
 from logstore.checkpoints import (
@@ -31,7 +32,7 @@ from logstore.checkpoints import (
 )
 from logstore.config import LogConfig
 from logstore.log import Log
-from logstore.storage import Storage, Syncable
+from logstore.storage import Storage, StorageError, Syncable
 from replication.partition import Partition
 
 PARTITION_METADATA = "partition.metadata"
@@ -116,15 +117,18 @@ class LogDirectories:
         elif not self._clean:
             # The process that made it may have been killed before it synced the name.
             self._fresh.append(f"{parent}/{name}")
-        log = Log.open(
-            self._storage,
-            f"{parent}/{name}",
-            config,
-            now_ms=self._clock.wall_ms(),
-            recovery_point=self._recovery_points.get(key, 0) if found else 0,
-            clean=self._clean,
-            log_start=self._log_starts.get(key, 0) if found else 0,
-        )
+        try:
+            log = Log.open(
+                self._storage,
+                f"{parent}/{name}",
+                config,
+                now_ms=self._clock.wall_ms(),
+                recovery_point=self._recovery_points.get(key, 0) if found else 0,
+                clean=self._clean,
+                log_start=self._log_starts.get(key, 0) if found else 0,
+            )
+        except KafkaError as error:  # a batch that was synced is none any more
+            raise StorageError(f"{parent}/{name}", str(error)) from error
         log.compaction.cleaned_to = self._cleaned_offsets.get(key, 0) if found else 0
         self._live.add(key)
         return log, self._high_watermarks.get(key, 0) if found else 0

@@ -5,6 +5,8 @@ from __future__ import annotations
 import random
 from uuid import UUID
 
+import pytest
+
 from kafkawire.records import build_batch
 from kraft.broker.log_directories import LogDirectories
 from kraft.clock import SystemClock
@@ -12,12 +14,15 @@ from logstore.checkpoints import RECOVERY_POINTS, read_offsets
 from logstore.config import LogConfig
 from logstore.log import Log
 from logstore.memory import MemoryStorage
+from logstore.storage import StorageError
 from replication.outbox import Outbox
 from replication.partition import Partition
 from replication.settings import ReplicationSettings
 
 ROOT = "data"
 TOPIC_ID = UUID(int=7)
+MAGIC = 16
+"""Where the format of a batch stands."""
 
 
 def storage_with_root() -> MemoryStorage:
@@ -247,3 +252,19 @@ def test_checkpoints_forget_what_was_set_aside() -> None:
     place.set_strays_aside()
     place.checkpoint_recovery_points([])
     assert read_offsets(storage, ROOT, RECOVERY_POINTS) == {}
+
+
+def test_a_log_that_makes_no_sense_is_the_disks_failure() -> None:
+    """It stops the node, whoever opens the log: here a batch that was synced is none any more."""
+    storage = storage_with_root()
+    place = directories(storage)
+    log, _ = place.open("orders", TOPIC_ID, 0, LogConfig(segment_bytes=220))
+    append(log, 8)
+    sync(log)
+    place.close([hosted(log)], 7)
+    for name in storage.list(log.directory):
+        if name.endswith(".snapshot"):
+            storage.remove(f"{log.directory}/{name}")
+    storage.open(f"{log.directory}/00000000000000000000.log").write_at(MAGIC, b"\xff")
+    with pytest.raises(StorageError, match=r"orders-0: .*magic"):
+        opened(directories(storage))
