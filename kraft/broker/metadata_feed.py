@@ -32,6 +32,8 @@ class MetadataFeed:
         self._publisher = publisher
         self._on_leader = on_leader
         self._loader = MetadataLoader([publisher])
+        self._told: int | None = None
+        """The offset that `publisher` was told of before a new start; None while it is told of everything."""
         self._pieces: list[bytes] = []
         """What has come of a snapshot."""
         self._leader_id: int | None = None
@@ -55,10 +57,21 @@ class MetadataFeed:
                 try:
                     self._take(item.value)
                 except (MalformedError, ValueError) as error:
-                    # Not the log that our image came from: start over from a snapshot.
+                    # Not the log that our image came from.
                     self._events.error("feed.malformed", controller=peer.peer_id, reason=str(error))
-                    self._loader = MetadataLoader([self._publisher])
+                    self._start_over()
                     return
+
+    def _start_over(self) -> None:
+        """Begin with an empty image. Whoever goes by an older image than before takes for deleted what is
+        younger, so nobody is told until it has come as far."""
+        self._told = self._loader.image.offset if self._told is None else self._told
+        self._loader = MetadataLoader()
+
+    def _tell_if_come_as_far(self) -> None:
+        if self._told is not None and self._loader.image.offset >= self._told:
+            self._told = None
+            self._loader.add_publisher(self._publisher)
 
     def _take(self, value: Any) -> None:
         match value:
@@ -67,8 +80,10 @@ class MetadataFeed:
                 if not more:
                     snapshot, self._pieces = b"".join(self._pieces), []
                     self._loader.on_snapshot(snapshot, next_offset)
+                    self._tell_if_come_as_far()
             case {"batches": list(batches)}:
                 self._loader.on_batches([_batch(each) for each in batches])
+                self._tell_if_come_as_far()
             case {"leader": leader, "term": int(_)} if leader is None or isinstance(leader, int):
                 if leader != self._leader_id:
                     self._leader_id = leader

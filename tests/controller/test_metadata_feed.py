@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from contextlib import aclosing
 from typing import Any
 
@@ -11,6 +12,7 @@ from kraft.transport.handlers import Handlers
 from kraft.transport.handshake import Identity, Session
 from kraft.transport.limits import DEFAULT_LIMITS
 from kraft.transport.link import Link
+from kraft.transport.messages import Response
 from metadata.calls import METADATA_FEED
 from metadata.controller.commands import CreateTopics, NewTopic
 from metadata.delta import MetadataDelta
@@ -96,3 +98,38 @@ async def test_a_snapshot_comes_in_pieces_and_is_taken_as_one_change() -> None:
         feed._take(item)
     assert follower.images == 1
     assert follower.offset == node.service.image.offset
+
+
+class Controller:
+    """A link to a controller that sends `items`, then ends."""
+
+    peer_id = 1
+    connected = True
+
+    def __init__(self, items: list[Any]) -> None:
+        self._items = items
+
+    async def stream(self, method: str, value: Any) -> AsyncIterator[Response]:
+        assert method == METADATA_FEED
+        for item in self._items:
+            yield Response(item, b"")
+
+
+async def test_a_broker_that_starts_over_is_not_told_of_what_was_before() -> None:
+    """It would take topics that are younger than an image for deleted, and delete what it has of them."""
+    quorum, node = await with_broker()
+    for number in range(TOPICS):
+        topic = NewTopic(f"topic-{number}", PARTITIONS, 1)
+        await quorum.answer(node.service.submit(CreateTopics((topic,))))
+    follower = Follower()
+    feed = MetadataFeed({}, follower, on_leader=lambda leader_id: None)
+    items = await items_of(node)
+    await feed._follow(Controller(["no item of a feed"]))  # type: ignore[arg-type]
+    await feed._follow(Controller([*items, "no item of a feed"]))  # type: ignore[arg-type]
+    told = follower.images
+    assert follower.offset == node.service.image.offset
+    for end in range(2, len(items)):
+        await feed._follow(Controller([*items[:end], "no item of a feed"]))  # type: ignore[arg-type]
+        assert follower.images == told
+    await feed._follow(Controller(items))  # type: ignore[arg-type]
+    assert (follower.images, follower.offset) == (told + 1, node.service.image.offset)
