@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import subprocess
 import sys
@@ -12,7 +13,9 @@ from typer.testing import CliRunner
 
 from chaos.__main__ import app
 from chaos.cluster.mutants import MUTANTS
-from chaos.layers import find, run_seeds
+from chaos.cluster.plan import Plan
+from chaos.layers import find, leave_the_dead_alone, run_seeds
+from chaos.simulation import FIRST_CONTROLLER, History
 
 HISTORIES = 500
 CHUNK = 25
@@ -38,6 +41,8 @@ FIRST_SEEDS: dict[str, int] = {
     "unclean-stop-keeps-isr": 75,
 }
 """Where to begin to look for a bug that only few histories betray."""
+
+RESETS = 10
 
 FIRST_BATCH = " log renewed-0 at=1 0 epoch=0"
 """What a trace says when a broker has the first records of a topic that is renewed."""
@@ -108,6 +113,27 @@ def test_what_is_left_out_does_not_happen() -> None:
     ran = chaos("sim", "--seed", "2", "--trace", "--without", "kill,writer-0")
     assert ran.returncode == 0
     assert " fault kill#" not in ran.stdout
+
+
+def fencings_after_resets() -> int:
+    """How often a broker is fenced whose link to the active controller is reset again and again, no more."""
+    history = History(Plan(0))
+    for machine in history._machines.values():
+        machine.start()
+    history._await("the cluster does not come up", 30.0, history._serves)
+    fencings = 0
+    for _ in range(RESETS):
+        history._pass(1.137)  # at another time since the last heartbeat with each
+        before = history.image.brokers
+        history._streams.reset(1, FIRST_CONTROLLER)
+        history._pass(1.0)
+        fencings += history.image.brokers is not before
+    return fencings
+
+
+def test_a_link_that_comes_back_at_once_fences_nobody() -> None:
+    with multiprocessing.get_context("fork").Pool(1, leave_the_dead_alone) as pool:
+        assert pool.apply(fencings_after_resets) == 0
 
 
 @pytest.mark.parametrize("option", [("sim", "--seed"), ("mutants", "--first")])
