@@ -49,6 +49,9 @@ from replication.replicas import Replicas
 
 TICK_INTERVAL = 0.1
 """Seconds between two looks at partitions' deadlines."""
+HEARTBEATS_PER_SESSION = 3
+"""So often an unanswered heartbeat is given up before the session ends: whoever was asked may be paused, and
+another controller active."""
 STALL_BOUND = 3.0
 STALL_REST = 10.0
 """Seconds: a write or sync that takes longer than the bound makes the broker rest from leading for so long.
@@ -181,7 +184,7 @@ class Broker:
             self.controller,
             HeartbeatSettings(
                 interval=configuration.seconds("broker.heartbeat.interval.ms"),
-                timeout=configuration.seconds("broker.session.timeout.ms"),
+                timeout=configuration.seconds("broker.session.timeout.ms") / HEARTBEATS_PER_SESSION,
             ),
             lambda: self.metadata.image.offset,
             self._had_better_rest,

@@ -6,6 +6,7 @@ import multiprocessing
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -43,6 +44,7 @@ FIRST_SEEDS: dict[str, int] = {
 """Where to begin to look for a bug that only few histories betray."""
 
 RESETS = 10
+PAUSES = 8
 
 FIRST_BATCH = " log renewed-0 at=1 0 epoch=0"
 """What a trace says when a broker has the first records of a topic that is renewed."""
@@ -115,12 +117,18 @@ def test_what_is_left_out_does_not_happen() -> None:
     assert " fault kill#" not in ran.stdout
 
 
-def fencings_after_resets() -> int:
-    """How often a broker is fenced whose link to the active controller is reset again and again, no more."""
-    history = History(Plan(0))
+def idle(seed: int) -> History:
+    """A cluster that serves, without clients or faults."""
+    history = History(Plan(seed))
     for machine in history._machines.values():
         machine.start()
     history._await("the cluster does not come up", 30.0, history._serves)
+    return history
+
+
+def fencings_after_resets() -> int:
+    """How often a broker is fenced whose link to the active controller is reset again and again, no more."""
+    history = idle(0)
     fencings = 0
     for _ in range(RESETS):
         history._pass(1.137)  # at another time since the last heartbeat with each
@@ -131,9 +139,30 @@ def fencings_after_resets() -> int:
     return fencings
 
 
-def test_a_link_that_comes_back_at_once_fences_nobody() -> None:
+def fencings_while_controllers_are_paused() -> int:
+    """How often brokers are fenced when the active controller of three is paused, links and all."""
+    history = idle(5)
+    fencings = 0
+    for _ in range(PAUSES):
+        history._pass(1.137)
+        before = history.image.brokers
+        (active,) = [
+            process
+            for machine in history._machines.values()
+            if (process := machine.process) and process.member and process.member.service.active
+        ]
+        active.loop.pause()
+        history._pass(8.0)
+        active.loop.resume()
+        history._pass(2.0)
+        fencings += history.image.brokers is not before
+    return fencings
+
+
+@pytest.mark.parametrize("fencings", [fencings_after_resets, fencings_while_controllers_are_paused])
+def test_brokers_that_live_are_not_fenced(fencings: Callable[[], int]) -> None:
     with multiprocessing.get_context("fork").Pool(1, leave_the_dead_alone) as pool:
-        assert pool.apply(fencings_after_resets) == 0
+        assert pool.apply(fencings) == 0
 
 
 @pytest.mark.parametrize("option", [("sim", "--seed"), ("mutants", "--first")])
