@@ -35,6 +35,9 @@ MAX_IN_FLIGHT = 2000
 SHORTEST_WAIT = 0.005
 """Seconds between two looks at what time alone brings about."""
 MAX_RECORDS_PER_PROPOSAL = 2000
+MAX_RECENT_BATCHES = 10_000
+MAX_RECENT_BYTES = 16 * 1024 * 1024
+"""What is kept in memory for brokers that are behind; who is further behind gets a snapshot."""
 
 
 class _Decided(msgspec.Struct, frozen=True):
@@ -72,7 +75,8 @@ class ControllerService:
         self._log: MetadataLog | None = None
         self._state: _Active | _Standby = _Standby()
         self._observers: list[Callable[[], None]] = []
-        self._batches: deque[CommittedBatch] = deque(maxlen=10_000)
+        self._batches: deque[CommittedBatch] = deque()
+        self._batches_bytes = 0
         self._wake = asyncio.Event()
         self._wakes_at = math.inf
         self.resigned = asyncio.Event()
@@ -119,13 +123,21 @@ class ControllerService:
         self._loader.on_committed(batch)
         if before.brokers is not self.image.brokers and self.leadership.leader_id is not None:
             self._announce(before)
-        self._batches.append(batch)
+        self._keep(batch)
         self._tell()
+
+    def _keep(self, batch: CommittedBatch) -> None:
+        kept = self._batches
+        kept.append(batch)
+        self._batches_bytes += batch_bytes(batch.records)
+        while len(kept) > MAX_RECENT_BATCHES or (self._batches_bytes > MAX_RECENT_BYTES and len(kept) > 1):
+            self._batches_bytes -= batch_bytes(kept.popleft().records)
 
     def on_snapshot(self, snapshot: bytes, next_offset: int) -> None:
         """See `MetadataLogListener`."""
         self._loader.on_snapshot(snapshot, next_offset)
         self._batches.clear()
+        self._batches_bytes = 0
         self._tell()
 
     def take_snapshot(self) -> bytes:
