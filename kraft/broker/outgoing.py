@@ -15,6 +15,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 
 from logstore.log import LogSlice
+from logstore.storage import StorageError
 
 Segment = bytes | LogSlice
 
@@ -58,8 +59,8 @@ class Outgoing:
             self._write_whole(data, sum(len(s) if isinstance(s, bytes) else s.size for s in segments))
 
     def _write_whole(self, data: bytes, size: int) -> bool:
-        """Write what should have `size` bytes. If there are fewer, the log was truncated under a slice: what
-        follows would be taken for its rest, so the client has to begin anew."""
+        """Write what should have `size` bytes. If there are fewer, the log was truncated under a slice, or
+        deleted: what follows would be taken for its rest, so the client has to begin anew."""
         if len(data) < size:
             self.abort()
             return False
@@ -86,7 +87,7 @@ class Outgoing:
                 queue.popleft()
             elif sock is None or self._transport.get_write_buffer_size() or segment.file.fileno() < 0:
                 left = segment.size - self._sent
-                if not self._write_whole(segment.file.read_at(segment.position + self._sent, left), left):
+                if not self._write_whole(_read(segment, self._sent), left):
                     return
                 self._sent = 0
                 queue.popleft()
@@ -167,6 +168,14 @@ class Outgoing:
         if self.socket is not None:
             self.socket.close()
             self.socket = None
+
+
+def _read(segment: LogSlice, start: int) -> bytes:
+    """A slice from there on; nothing where the file, which was deleted long ago, is closed by now."""
+    try:
+        return segment.file.read_at(segment.position + start, segment.size - start)
+    except StorageError:
+        return b""
 
 
 def _own_socket(transport: asyncio.Transport) -> socket.socket | None:

@@ -69,3 +69,27 @@ async def test_a_slice_that_is_cut_short_ends_the_connection(
     await listeners.close()
     for part in parts:
         part.file.close()
+
+
+async def test_a_slice_whose_file_is_closed_meanwhile_ends_the_connection(tmp_path: Path) -> None:
+    """A client takes an answer so slowly that its segment was deleted, or its whole topic, long ago."""
+    size = 16 * 1024 * 1024
+    file = filled(LocalStorage().open(f"{tmp_path}/segment", create=True), size)
+
+    def dispatch(_connection: Connection, _frame: memoryview) -> Sequence[Segment]:
+        return [HEADER, LogSlice(file, 0, size, size)]
+
+    listeners = Listeners(dispatch, ConnectionLimits())
+    port = await listeners.bind("PLAINTEXT", "127.0.0.1", 0)
+    listeners.listen()
+    accepting = asyncio.create_task(listeners.accept())
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(b"\x00\x00\x00\x01?")
+    async with asyncio.timeout(10):
+        assert await reader.readexactly(len(HEADER)) == HEADER
+        file.close()
+        with pytest.raises((asyncio.IncompleteReadError, ConnectionResetError)):
+            await reader.readexactly(size)
+    writer.transport.abort()
+    accepting.cancel()
+    await listeners.close()
