@@ -128,6 +128,7 @@ class Leader:
         if self.broker_epochs(broker) != follower.broker_epoch:
             return False
         self.isr = PendingExpand(isr, broker, follower.broker_epoch)
+        follower.caught_up_at = max(follower.caught_up_at, now)  # it may not have been at the very end yet
         return True
 
     @property

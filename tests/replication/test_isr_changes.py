@@ -115,6 +115,25 @@ def test_a_replica_that_a_reassignment_adds_does_not_hold_the_high_watermark_bac
     assert waiter.told == [ErrorCode.NONE]
 
 
+def test_a_replica_that_joins_short_of_the_end_has_time_to_reach_it(make_bench: Callable[..., Any]) -> None:
+    """It has all that is committed, though it never was at the end of the leader's log."""
+    bench = make_bench()
+    bench.create((1, 2))
+    bench.produce(1, b"a")
+    bench.fetch(2, 1, times=2)
+    bench.produce(1, b"b")
+    bench.produce(1, b"c")
+    bench.controller.ask(AlterPartitionReassignments((Reassignment("t", 0, (1, 2, 3)),)), bench.now)
+    bench.hear()
+    bench.fetch(3, 1, times=2, max_bytes=1)
+    assert bench.alter(1) == [ErrorCode.NONE]
+    assert members(bench) == ALL
+    bench.partition(1).tick(bench.now + 9.0)
+    assert isinstance(bench.leader(1).isr, CommittedIsr)
+    bench.partition(1).tick(bench.now + 11.0)
+    assert isinstance(bench.leader(1).isr, PendingShrink)
+
+
 def test_the_high_watermark_waits_for_members_until_their_removal_is_committed(bench: Any) -> None:
     """Row 5 (KIP-497): a member that fell behind counts until the controller has agreed."""
     bench.fetch(2, 1)
