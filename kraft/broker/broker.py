@@ -179,6 +179,7 @@ class Broker:
             self._on_failure,
         )
         self._feed = MetadataFeed(self.controller.peers, self, self._leader_changed)
+        self.controller.on_active = self._feed.prefer
         self._lifecycle = BrokerLifecycle(
             self._identity.node_id,
             self.controller,

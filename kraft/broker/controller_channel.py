@@ -31,6 +31,8 @@ class ControllerChannel:
         self._silent: int | None = None
         """Who let a call wait for too long, and has not answered since: it may be paused, link and all."""
         self._monotonic = monotonic
+        self.on_active: Callable[[int], None] = lambda _: None
+        """Told of each answer of the active controller, and who that is."""
 
     async def call(self, command: Command, timeout: float) -> Reply:
         """Ask the active controller, for `timeout` seconds at most, wherever it may move in that time.
@@ -69,6 +71,7 @@ class ControllerChannel:
                     continue
                 self._answered(peer)
                 self.leader_id = peer.peer_id
+                self.on_active(peer.peer_id)
                 return response.value
             if self._monotonic() + RETRY_PAUSE >= deadline:
                 raise KafkaError(ErrorCode.REQUEST_TIMED_OUT, "no active controller answered in time")

@@ -37,16 +37,38 @@ class MetadataFeed:
         self._pieces: list[bytes] = []
         """What has come of a snapshot."""
         self._leader_id: int | None = None
+        self._followed: tuple[int, asyncio.Timeout] | None = None
+        """Who is being followed, and what ends it."""
         self._events = Events("metadata")
 
     async def run(self) -> None:
         """Follow until cancelled. Prefers the active controller, whose news come first."""
         while True:
             for peer in sorted(self._peers.values(), key=lambda peer: peer.peer_id != self._leader_id):
-                if peer.connected:
-                    with contextlib.suppress(PeerError, KafkaError):
-                        await self._follow(peer)
+                if peer.connected and await self._is_left(peer):
+                    break
             await asyncio.sleep(RETRY_PAUSE)
+
+    async def _is_left(self, peer: Peer) -> bool:
+        """Follow a controller for as long as it goes; whether another one is preferred by then."""
+        try:
+            async with asyncio.timeout(None) as end:
+                self._followed = peer.peer_id, end
+                with contextlib.suppress(PeerError, KafkaError):
+                    await self._follow(peer)
+        except TimeoutError:
+            return True
+        finally:
+            self._followed = None
+        return False
+
+    def prefer(self, leader_id: int) -> None:
+        """The active controller has answered: leave whoever else is being followed. That one may be cut off
+        from the quorum, and go on without any news."""
+        self._leader_id = leader_id
+        if self._followed is not None and self._followed[0] != leader_id:
+            (_, end), self._followed = self._followed, None
+            end.reschedule(asyncio.get_running_loop().time())
 
     async def _follow(self, peer: Peer) -> None:
         self._pieces.clear()

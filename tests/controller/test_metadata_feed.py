@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 from typing import Any
@@ -133,3 +135,40 @@ async def test_a_broker_that_starts_over_is_not_told_of_what_was_before() -> Non
         assert follower.images == told
     await feed._follow(Controller(items))  # type: ignore[arg-type]
     assert (follower.images, follower.offset) == (told + 1, node.service.image.offset)
+
+
+class Silent:
+    """A link to a controller that has nothing to say."""
+
+    connected = True
+
+    def __init__(self, peer_id: int) -> None:
+        self.peer_id = peer_id
+        self.followed = asyncio.Event()
+        self.left = asyncio.Event()
+
+    async def stream(self, method: str, value: Any) -> AsyncIterator[Response]:
+        self.followed.set()
+        try:
+            await asyncio.get_running_loop().create_future()
+            yield Response(None, b"")
+        finally:
+            self.left.set()
+
+
+async def test_a_broker_leaves_a_controller_for_the_active_one() -> None:
+    """That one may be cut off from the others, and would never hear of anything."""
+    standby, active = Silent(1), Silent(2)
+    feed = MetadataFeed({1: standby, 2: active}, Follower(), on_leader=lambda leader_id: None)  # type: ignore[dict-item]
+    following = asyncio.create_task(feed.run())
+    async with asyncio.timeout(10):
+        await standby.followed.wait()
+        feed.prefer(2)
+        feed.prefer(2)
+        await active.followed.wait()
+    feed.prefer(2)
+    assert standby.left.is_set()
+    assert not active.left.is_set()
+    following.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await following
