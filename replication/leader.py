@@ -83,6 +83,12 @@ class Leader:
             if broker != self.local_id
         }
 
+    def is_replaced(self, broker: int, broker_epoch: int) -> bool:
+        """Whether a later process of a follower has fetched, or may be in the ISR: what an earlier one
+        acknowledges, that one may lack."""
+        known = self.broker_epochs(broker)
+        return broker_epoch < max(self.followers[broker].broker_epoch, -1 if known is None else known)
+
     def appended(self, end_before: int, now: float) -> None:
         """The local log grew from `end_before`: whoever had reached that was in sync until this moment."""
         for follower in self.followers.values():

@@ -321,6 +321,25 @@ def test_a_proposal_names_the_process_that_caught_up(bench: Any) -> None:
     assert 3 not in bench.leader(1).isr.maximal
 
 
+def test_a_new_leader_takes_no_acknowledgement_of_a_process_that_was_replaced(bench: Any) -> None:
+    """Row 8: what it had, the process that is in sync under its id now may lack."""
+    bench.produce(1)
+    bench.fetch(2, 1, times=2)
+    bench.fetch(3, 1, times=2)
+    replaced = bench.brokers[3].epoch
+    bench.restart(3, clean=True)
+    bench.hear()
+    bench.fetch(3, 1, times=2)
+    assert bench.alter(1) == [ErrorCode.NONE]
+    bench.fence(1)
+    bench.hear()
+    leader = bench.partition(2)
+    with pytest.raises(KafkaError) as refused:
+        leader.fetched_by(3, replaced, leader.leader_epoch, 1, 0, bench.now)
+    assert refused.value.code is ErrorCode.NOT_LEADER_OR_FOLLOWER
+    assert leader.fetched_by(3, bench.brokers[3].epoch, leader.leader_epoch, 1, 0, bench.now) is None
+
+
 def test_members_are_named_with_the_epochs_in_which_they_fetched(bench: Any) -> None:
     out_of_sync(bench)
     bench.fetch(2, 1)
