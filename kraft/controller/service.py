@@ -34,6 +34,8 @@ MAX_IN_FLIGHT = 2000
 """Commands that wait for their commit; more are refused until some are through."""
 SHORTEST_WAIT = 0.005
 """Seconds between two looks at what time alone brings about."""
+LATE = 0.05
+"""Seconds after which a look comes so late that brokers may have been heard, had this process run."""
 MAX_RECORDS_PER_PROPOSAL = 2000
 MAX_RECENT_BATCHES = 10_000
 MAX_RECENT_BYTES = 16 * 1024 * 1024
@@ -311,9 +313,10 @@ class ControllerService:
 
     async def run(self) -> None:
         """Let the controller act when its deadlines come, until cancelled."""
+        due = math.inf
         while True:
             self._wake.clear()
-            self._wakes_at = self._tick()
+            due = self._wakes_at = self._tick(due)
             delay = max(self._wakes_at - self._clock.monotonic(), SHORTEST_WAIT)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(None if delay == math.inf else delay):
@@ -324,11 +327,14 @@ class ControllerService:
             self._wakes_at = -math.inf  # once is enough until `run` has looked
             self._wake.set()
 
-    def _tick(self) -> float:
-        """Have the controller do what is due; returns when to look again."""
+    def _tick(self, due: float) -> float:
+        """Have the controller do what is due, which was to be looked at when it was `due`; returns when to
+        look again."""
         match self._state:
             case _Active(controller=controller):
                 now = self._clock.monotonic()
+                if now - due > LATE:
+                    controller.was_away(now, now - due)
                 if controller.next_deadline(now) <= now:
                     self.submit(Tick()).add_done_callback(_ignore_failure)
                 return controller.next_deadline(now)

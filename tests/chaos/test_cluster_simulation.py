@@ -145,9 +145,18 @@ def fencings_after_resets() -> int:
     return fencings
 
 
-def fencings_while_controllers_are_paused() -> int:
-    """How often brokers are fenced when the active controller of three is paused, links and all."""
-    history = idle(5)
+def fencings_while_the_controller_is_paused() -> int:
+    """How often brokers are fenced when the only controller is paused, links and all."""
+    return fencings_by_pauses(0)
+
+
+def fencings_while_one_of_three_controllers_is_paused() -> int:
+    """The same of the active one of three."""
+    return fencings_by_pauses(5)
+
+
+def fencings_by_pauses(seed: int) -> int:
+    history = idle(seed)
     fencings = 0
     for _ in range(PAUSES):
         history._pass(1.137)
@@ -188,7 +197,8 @@ def records_missed_behind_a_controller_that_is_cut_off() -> int:
     "harm",
     [
         fencings_after_resets,
-        fencings_while_controllers_are_paused,
+        fencings_while_the_controller_is_paused,
+        fencings_while_one_of_three_controllers_is_paused,
         records_missed_behind_a_controller_that_is_cut_off,
     ],
 )
