@@ -126,6 +126,7 @@ class Broker:
         self._producer_ids = ProducerIds(identity.node_id, self.controller)
         self.transactions = Transactions(self._transaction_world())
         self._build()
+        self.controller.on_active = self._feed.prefer
 
     def _transaction_world(self) -> TransactionWorld:
         return TransactionWorld(
@@ -179,7 +180,6 @@ class Broker:
             self._on_failure,
         )
         self._feed = MetadataFeed(self.controller.peers, self, self._leader_changed)
-        self.controller.on_active = self._feed.prefer
         self._lifecycle = BrokerLifecycle(
             self._identity.node_id,
             self.controller,
