@@ -38,7 +38,7 @@ FIRST_SEEDS: dict[str, int] = {
     "namesake-checkpoints": 70,
     "read-past-high-watermark": 45,
     "rot-accepted": 15,
-    "sequence-gap-accepted": 160,
+    "sequence-gap-accepted": 530,
     "stale-generation-commits": 430,
     "unclean-stop-keeps-isr": 75,
 }
