@@ -200,26 +200,24 @@ class Node:
 
     def _broker(self, stack: contextlib.AsyncExitStack) -> Broker:
         config = self._config
-        controllers = {}
-        for voter in config.cluster.voters:
-            peer = self._peer(voter.node_id, (voter.address.host, voter.address.port))
-            stack.push_async_callback(peer.close)
-            controllers[voter.node_id] = peer
         identity = BrokerIdentity(
             node_id=config.node_id,
             cluster_id=self._cluster_id,
             incarnation=uuid.uuid4(),
             rack=config.rack,
         )
-        return Broker(
+        broker = Broker(
             identity,
             BrokerConfiguration(config.node_id, config.static),
             LogDirectories(self._storage, config.log_dirs, self._clock),
             self._clock,
-            controllers,
+            {voter.node_id: (voter.address.host, voter.address.port) for voter in config.cluster.voters},
             self._peer,
             self._fail,
         )
+        for peer in broker.controller.peers.values():
+            stack.push_async_callback(peer.close)
+        return broker
 
 
 def quorum_config(config: NodeConfig) -> QuorumConfig:

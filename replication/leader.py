@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import inf
 
 import msgspec
 
@@ -17,7 +18,8 @@ class FollowerProgress(msgspec.Struct):
     """What a leader knows of one follower in the leader's own epoch.
 
     `end_offset` is the offset that it fetched last, which acknowledges everything below; -1 until the first
-    fetch. So is `log_start`, where its log starts. Times are monotonic seconds.
+    fetch. So is `log_start`, where its log starts. Times are monotonic seconds; `caught_up_at` is -inf for
+    one that was not in sync when it began to follow, until it has caught up.
     """
 
     caught_up_at: float
@@ -88,11 +90,19 @@ class Leader:
     def assign(self, replicas: tuple[int, ...], now: float) -> None:
         """Set the replicas; the progress of those that stay is kept."""
         self.replicas = replicas
+        in_sync = self.isr.committed.members
         self.followers = {
-            broker: self.followers.get(broker) or FollowerProgress(caught_up_at=now)
+            # Nobody waits for one to join that may have everything to copy yet.
+            broker: self.followers.get(broker) or FollowerProgress(now if broker in in_sync else -inf)
             for broker in replicas
             if broker != self.local_id
         }
+
+    def is_replaced(self, broker: int, broker_epoch: int) -> bool:
+        """Whether a later process of a follower has fetched, or may be in the ISR: what an earlier one
+        acknowledges, that one may lack."""
+        known = self.broker_epochs(broker)
+        return broker_epoch < max(self.followers[broker].broker_epoch, -1 if known is None else known)
 
     def appended(self, end_before: int, now: float) -> None:
         """The local log grew from `end_before`: whoever had reached that was in sync until this moment."""
@@ -139,6 +149,7 @@ class Leader:
         if self.broker_epochs(broker) != follower.broker_epoch:
             return False
         self.isr = PendingExpand(isr, broker, follower.broker_epoch)
+        follower.caught_up_at = max(follower.caught_up_at, now)  # it may not have been at the very end yet
         return True
 
     @property

@@ -177,10 +177,8 @@ class Partition:
         claimed_epoch: int = -1,
         at_least_one: bool = True,
     ) -> ClientRead:
-        """Read for a consumer: nothing at or above the high watermark, or the last stable offset.
-
-        Raises KafkaError NOT_LEADER_OR_FOLLOWER, FENCED_LEADER_EPOCH, UNKNOWN_LEADER_EPOCH,
-        OFFSET_OUT_OF_RANGE.
+        """Read for a consumer: nothing at or above the high watermark, or the last stable offset. Raises
+        KafkaError NOT_LEADER_OR_FOLLOWER, FENCED_LEADER_EPOCH, UNKNOWN_LEADER_EPOCH, OFFSET_OUT_OF_RANGE.
         """
         if claimed_epoch != -1:
             self.check_epoch(claimed_epoch)
@@ -228,7 +226,9 @@ class Partition:
         if claimed_epoch != leader.epoch:
             self.check_epoch(claimed_epoch if claimed_epoch >= 0 else -2)
         progress = leader.followers.get(follower_id)
-        if progress is None or broker_epoch < progress.broker_epoch:
+        if progress is None or (
+            broker_epoch != progress.broker_epoch and leader.is_replaced(follower_id, broker_epoch)
+        ):
             raise KafkaError(ErrorCode.NOT_LEADER_OR_FOLLOWER)
         log = self.log
         if last_epoch >= 0:

@@ -270,9 +270,7 @@ class NodeProcess:
     def _broker(self) -> Broker:
         site, machine = self.machine.site, self.machine
         identity = BrokerIdentity(self.node_id, CLUSTER_ID, self.incarnation, None)
-        controllers = {
-            node_id: self._peer(node_id, (host(node_id), NODE_PORT)) for node_id in site.controllers
-        }
+        controllers = {node_id: (host(node_id), NODE_PORT) for node_id in site.controllers}
         return Broker(
             identity,
             BrokerConfiguration(self.node_id, site.settings),

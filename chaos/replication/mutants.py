@@ -70,8 +70,13 @@ def _fetched_by_any_incarnation(
     last_epoch: int,
     now: float,
 ) -> EpochEnd | None:
-    progress = self.leads().followers.get(follower_id)
-    latest = max(broker_epoch, progress.broker_epoch if progress is not None else -1)
+    leader = self.leads()
+    progress, known = leader.followers.get(follower_id), leader.broker_epochs(follower_id)
+    latest = max(
+        broker_epoch,
+        progress.broker_epoch if progress is not None else -1,
+        known if known is not None else -1,
+    )
     return _fetched_by(self, follower_id, latest, claimed_epoch, offset, last_epoch, now)
 
 

@@ -37,7 +37,6 @@ from kraft.broker.suspected_leaders import SuspectedLeaders
 from kraft.broker.transaction_coordination import Transactions, TransactionWorld
 from kraft.clock import Clock
 from kraft.events import Events
-from kraft.transport.client import Peer
 from kraft.transport.handlers import Handlers
 from kraft.transport.messages import Reply
 from metadata.controller.commands import RegisterBroker
@@ -50,6 +49,9 @@ from replication.replicas import Replicas
 
 TICK_INTERVAL = 0.1
 """Seconds between two looks at partitions' deadlines."""
+HEARTBEATS_PER_SESSION = 3
+"""So often an unanswered heartbeat is given up before the session ends: whoever was asked may be paused, and
+another controller active."""
 STALL_BOUND = 3.0
 STALL_REST = 10.0
 """Seconds: a write or sync that takes longer than the bound makes the broker rest from leading for so long.
@@ -78,7 +80,8 @@ class BrokerAddresses(msgspec.Struct, frozen=True):
 
 
 class Broker:
-    """`controllers` are links to all controllers, not started; `make_peer` makes one to another broker."""
+    """`controllers` says where all controllers are; `make_peer` makes a link to one of them, or to another
+    broker. Whoever made the broker closes the links to controllers."""
 
     def __init__(
         self,
@@ -86,7 +89,7 @@ class Broker:
         configuration: BrokerConfiguration,
         directories: LogDirectories,
         clock: Clock,
-        controllers: Mapping[int, Peer],
+        controllers: Mapping[int, tuple[str, int]],
         make_peer: MakePeer,
         on_failure: Callable[[BaseException], None],
     ) -> None:
@@ -98,9 +101,14 @@ class Broker:
         self._events = Events("broker")
         self._latest: MetadataImage | None = None
         self._registered_epoch = -1
-        self._controllers = controllers
         self.metadata = MetadataCache()
-        self.controller = ControllerChannel(controllers, clock.monotonic)
+        self.controller = ControllerChannel(
+            {
+                node_id: make_peer(node_id, address, self._controller_is_there, lambda: None)
+                for node_id, address in controllers.items()
+            },
+            clock.monotonic,
+        )
         self._stalls = StallDetector(STALL_BOUND, STALL_REST, self._stalled)
         self._neighbours = Neighbours(
             identity.node_id, make_peer, configuration.seconds("broker.session.timeout.ms"), clock.monotonic
@@ -117,7 +125,8 @@ class Broker:
         )
         self._producer_ids = ProducerIds(identity.node_id, self.controller)
         self.transactions = Transactions(self._transaction_world())
-        self._build(controllers)
+        self._build()
+        self.controller.on_active = self._feed.prefer
 
     def _transaction_world(self) -> TransactionWorld:
         return TransactionWorld(
@@ -132,7 +141,7 @@ class Broker:
             self._on_failure,
         )
 
-    def _build(self, controllers: Mapping[int, Peer]) -> None:
+    def _build(self) -> None:
         configuration, clock = self._configuration, self._clock
         self._isr_updates = IsrUpdates(
             self._identity.node_id, self.replicas.outbox, self.controller, clock.monotonic
@@ -148,7 +157,7 @@ class Broker:
             ),
             self._on_failure,
         )
-        self._fetch_server = FetchServer(self.replicas, clock, clock.wall_ms())
+        self._fetch_server = FetchServer(self.replicas, clock, clock.wall_ms(), self._on_failure)
         self._durability = Durability(
             self.replicas,
             self._directories,
@@ -170,13 +179,13 @@ class Broker:
             self._durability.sync,
             self._on_failure,
         )
-        self._feed = MetadataFeed(controllers, self, self._leader_changed)
+        self._feed = MetadataFeed(self.controller.peers, self, self._leader_changed)
         self._lifecycle = BrokerLifecycle(
             self._identity.node_id,
             self.controller,
             HeartbeatSettings(
                 interval=configuration.seconds("broker.heartbeat.interval.ms"),
-                timeout=configuration.seconds("broker.session.timeout.ms"),
+                timeout=configuration.seconds("broker.session.timeout.ms") / HEARTBEATS_PER_SESSION,
             ),
             lambda: self.metadata.image.offset,
             self._had_better_rest,
@@ -249,7 +258,7 @@ class Broker:
 
     async def run(self, addresses: BrokerAddresses, started: Callable[[], None]) -> None:
         """Register, catch up, serve; until cancelled. `started` is called when clients may connect."""
-        for peer in self._controllers.values():
+        for peer in self.controller.peers.values():
             peer.start()
         async with asyncio.TaskGroup() as group:
             group.create_task(self._followers.run())
@@ -314,6 +323,10 @@ class Broker:
         self.controller.heard_of_leader(leader_id)
         if leader_id is not None:
             self._lifecycle.nudge()
+
+    def _controller_is_there(self) -> None:
+        # A link that broke is missed until the next heartbeat, and the controller does not wait for long.
+        self._lifecycle.nudge()
 
     def _outbox_filled(self) -> None:
         if self.replicas.outbox.isr_changes:

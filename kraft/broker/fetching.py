@@ -132,20 +132,27 @@ class FollowerLoops:
 class FetchServer:
     """Answers the followers of the partitions that this broker leads."""
 
-    def __init__(self, replicas: Replicas, clock: Clock, first_session_id: int) -> None:
+    def __init__(
+        self,
+        replicas: Replicas,
+        clock: Clock,
+        first_session_id: int,
+        on_storage_failure: Callable[[BaseException], None],
+    ) -> None:
         self._replicas = replicas
         self._clock = clock
         self._sessions = ReplicaSessions(first_session_id)
+        self._on_storage_failure = on_storage_failure
         self._waits: dict[int, _Wait] = {}
 
     def fetch(self, link: Link, value: Any) -> Reply | asyncio.Future[Reply]:
         """Handle `FETCH`: answer at once if there is anything to send, else when there is or the wait is
-        over."""
+        over. Raises KafkaError, and StorageError when our log can not be read: a leader that failed."""
         request = ReplicaFetch.from_wire(value)
         if request.replica_id != link.peer_id:
             raise KafkaError(ErrorCode.INVALID_REQUEST, "a replica fetch in another node's name")
         session = self._sessions.receive(request, self._replicas.by_key, self._clock.monotonic())
-        collected = session.collect(request.max_bytes, patient=request.wait_ms > 0)
+        collected = self.collect(session, request.max_bytes, patient=request.wait_ms > 0)
         if collected is not None:
             return _reply(*collected)
         if request.wait_ms <= 0:
@@ -153,9 +160,21 @@ class FetchServer:
         previous = self._waits.pop(request.replica_id, None)
         if previous is not None:
             previous.finish()
-        wait = _Wait(self._sessions, session, request)
+        wait = _Wait(self, session, request)
         self._waits[request.replica_id] = wait
         return wait.future
+
+    def collect(
+        self, session: ReplicaSession, max_bytes: int, *, patient: bool
+    ) -> tuple[ReplicaFetchReply, list[LogSlice]] | None:
+        """See `ReplicaSession.collect`. Raises KafkaError for a session that has ended, StorageError."""
+        if self._sessions.of(session.replica_id) is not session:
+            raise KafkaError(ErrorCode.FETCH_SESSION_ID_NOT_FOUND)
+        try:
+            return session.collect(max_bytes, patient=patient)
+        except StorageError as error:
+            self._on_storage_failure(error)
+            raise
 
     def nudge(self, link: Link, value: Any) -> None:  # noqa: ARG002 - there is nothing to say
         """Handle `NUDGE`."""
@@ -171,12 +190,12 @@ class FetchServer:
 class _Wait:
     """A follower's fetch that waits for records."""
 
-    __slots__ = ("_loop", "_max_bytes", "_scheduled", "_session", "_sessions", "_timer", "future")
+    __slots__ = ("_loop", "_max_bytes", "_scheduled", "_server", "_session", "_timer", "future")
 
-    def __init__(self, sessions: ReplicaSessions, session: ReplicaSession, request: ReplicaFetch) -> None:
+    def __init__(self, server: FetchServer, session: ReplicaSession, request: ReplicaFetch) -> None:
         self._loop = asyncio.get_running_loop()
         self.future: asyncio.Future[Reply] = self._loop.create_future()
-        self._sessions = sessions
+        self._server = server
         self._session = session
         self._max_bytes = request.max_bytes
         self._scheduled = False
@@ -201,10 +220,11 @@ class _Wait:
             self._answer(only_if_any=False)
 
     def _answer(self, *, only_if_any: bool) -> None:
-        if self._sessions.of(self._session.replica_id) is not self._session:
-            self.future.set_exception(KafkaError(ErrorCode.FETCH_SESSION_ID_NOT_FOUND))
+        try:
+            collected = self._server.collect(self._session, self._max_bytes, patient=only_if_any)
+        except (KafkaError, StorageError) as error:
+            self.future.set_exception(error)
             return
-        collected = self._session.collect(self._max_bytes, patient=only_if_any)
         if collected is not None:
             self.future.set_result(_reply(*collected))
         elif not only_if_any:

@@ -16,6 +16,7 @@ import os
 from collections.abc import Iterable, Sequence
 from uuid import UUID
 
+from kafkawire.errors import KafkaError
 from kraft.clock import Clock
 from kraft.events import Events
 from logstore.checkpoints import (
@@ -31,9 +32,8 @@ from logstore.checkpoints import (
 )
 from logstore.config import LogConfig
 from logstore.log import Log
-from logstore.storage import Storage, Syncable
+from logstore.storage import Storage, StorageError, Syncable
 from replication.partition import Partition
-from replication.replicas import Replicas
 
 PARTITION_METADATA = "partition.metadata"
 _DELETED = "-delete"
@@ -118,15 +118,18 @@ class LogDirectories:
         elif not self._clean:
             # The process that made it may have been killed before it synced the name.
             self._fresh.append(f"{parent}/{name}")
-        log = Log.open(
-            self._storage,
-            f"{parent}/{name}",
-            config,
-            now_ms=self._clock.wall_ms(),
-            recovery_point=self._recovery_points.get(key, 0) if found else 0,
-            clean=self._clean,
-            log_start=self._log_starts.get(key, 0) if found else 0,
-        )
+        try:
+            log = Log.open(
+                self._storage,
+                f"{parent}/{name}",
+                config,
+                now_ms=self._clock.wall_ms(),
+                recovery_point=self._recovery_points.get(key, 0) if found else 0,
+                clean=self._clean,
+                log_start=self._log_starts.get(key, 0) if found else 0,
+            )
+        except KafkaError as error:  # a batch that was synced is none any more
+            raise StorageError(f"{parent}/{name}", str(error)) from error
         log.compaction.cleaned_to = min(self._cleaned_offsets.get(key, 0), log.end_offset) if found else 0
         self._lower_checkpoints(parent, key, log)
         self._live.add(key)
@@ -202,21 +205,22 @@ class LogDirectories:
         """Remember how far every replica knew that records were committed."""
         for path, here in self._by_path(partitions).items():
             offsets = {(each.topic, each.index): each.high_watermark for each in here}
-            self._write(path, HIGH_WATERMARKS, offsets)
+            self._checkpoint(path, HIGH_WATERMARKS, offsets)
 
     def checkpoint_recovery_points(self, partitions: Iterable[Partition]) -> None:
         """Remember below what every log is on the disk for good, and where it starts."""
         for path, here in self._by_path(partitions).items():
             points = {(each.topic, each.index): each.log.recovery_point for each in here}
-            self._write(path, RECOVERY_POINTS, points)
+            self._checkpoint(path, RECOVERY_POINTS, points)
             starts = {(each.topic, each.index): each.log.start_offset for each in here}
-            self._write(path, LOG_STARTS, starts)
+            self._checkpoint(path, LOG_STARTS, starts)
 
     def checkpoint_cleaned(self, partitions: Iterable[Partition]) -> None:
         """Remember up to where every log was compacted."""
         for path, here in self._by_path(partitions).items():
             cleaned = {(each.topic, each.index): each.log.compaction.cleaned_to for each in here}
-            self._write(path, CLEANED_OFFSETS, {key: offset for key, offset in cleaned.items() if offset})
+            offsets = {key: offset for key, offset in cleaned.items() if offset}
+            self._checkpoint(path, CLEANED_OFFSETS, offsets)
 
     def log_was_cut(self, partition: Partition) -> None:
         """A log is shorter than it was: what is appended in place of its end is neither synced nor compacted
@@ -248,6 +252,17 @@ class LogDirectories:
         topic, index = key
         return key in self._live or f"{topic}-{index}" in self._found
 
+    def _checkpoint(self, path: str, name: str, offsets: dict[tuple[str, int], int]) -> None:
+        """Write what is known of the logs that are open; what is said of those that wait to be stays."""
+        if self._found:
+            waiting = {
+                (topic, index): offset
+                for (topic, index), offset in self._written[path, name].items()
+                if f"{topic}-{index}" in self._found
+            }
+            offsets = waiting | offsets
+        self._write(path, name, offsets)
+
     def _write(self, path: str, name: str, offsets: dict[tuple[str, int], int]) -> None:
         write_offsets(self._storage, path, name, offsets)
         self._written[path, name] = offsets
@@ -258,14 +273,18 @@ class LogDirectories:
             by_path[partition.log.directory.rpartition("/")[0]].append(partition)
         return by_path
 
-    def close(self, replicas: Replicas, broker_epoch: int) -> None:
-        """Close every log, which has been synced, and say that it ended well."""
+    def close(self, replicas: Iterable[Partition], broker_epoch: int) -> None:
+        """Close every log, which has been synced, and say that it ended well: under `broker_epoch`, or, if
+        that is -1 because the broker never registered, under the epoch of the process before."""
         self.checkpoint_high_watermarks(replicas)
         for partition in replicas:
             partition.log.close(clean=True)
         self.checkpoint_recovery_points(replicas)
+        if self._found and not self._clean:
+            return  # nobody has looked at these since the stop that was not clean
+        epoch = broker_epoch if broker_epoch >= 0 else self.clean_epoch
         for path in self.paths:
-            mark_clean_shutdown(self._storage, path, broker_epoch)
+            mark_clean_shutdown(self._storage, path, epoch)
 
     def space(self, path: str) -> tuple[int, int]:
         """Total and usable bytes of the volume; -1 where that is not known."""

@@ -34,7 +34,12 @@ MAX_IN_FLIGHT = 2000
 """Commands that wait for their commit; more are refused until some are through."""
 SHORTEST_WAIT = 0.005
 """Seconds between two looks at what time alone brings about."""
+LATE = 0.05
+"""Seconds after which a look comes so late that brokers may have been heard, had this process run."""
 MAX_RECORDS_PER_PROPOSAL = 2000
+MAX_RECENT_BATCHES = 10_000
+MAX_RECENT_BYTES = 16 * 1024 * 1024
+"""What is kept in memory for brokers that are behind; who is further behind gets a snapshot."""
 
 
 class _Decided(msgspec.Struct, frozen=True):
@@ -72,7 +77,8 @@ class ControllerService:
         self._log: MetadataLog | None = None
         self._state: _Active | _Standby = _Standby()
         self._observers: list[Callable[[], None]] = []
-        self._batches: deque[CommittedBatch] = deque(maxlen=10_000)
+        self._batches: deque[CommittedBatch] = deque()
+        self._batches_bytes = 0
         self._wake = asyncio.Event()
         self._wakes_at = math.inf
         self.resigned = asyncio.Event()
@@ -119,13 +125,21 @@ class ControllerService:
         self._loader.on_committed(batch)
         if before.brokers is not self.image.brokers and self.leadership.leader_id is not None:
             self._announce(before)
-        self._batches.append(batch)
+        self._keep(batch)
         self._tell()
+
+    def _keep(self, batch: CommittedBatch) -> None:
+        kept = self._batches
+        kept.append(batch)
+        self._batches_bytes += batch_bytes(batch.records)
+        while len(kept) > MAX_RECENT_BATCHES or (self._batches_bytes > MAX_RECENT_BYTES and len(kept) > 1):
+            self._batches_bytes -= batch_bytes(kept.popleft().records)
 
     def on_snapshot(self, snapshot: bytes, next_offset: int) -> None:
         """See `MetadataLogListener`."""
         self._loader.on_snapshot(snapshot, next_offset)
         self._batches.clear()
+        self._batches_bytes = 0
         self._tell()
 
     def take_snapshot(self) -> bytes:
@@ -299,9 +313,10 @@ class ControllerService:
 
     async def run(self) -> None:
         """Let the controller act when its deadlines come, until cancelled."""
+        due = math.inf
         while True:
             self._wake.clear()
-            self._wakes_at = self._tick()
+            due = self._wakes_at = self._tick(due)
             delay = max(self._wakes_at - self._clock.monotonic(), SHORTEST_WAIT)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(None if delay == math.inf else delay):
@@ -312,11 +327,14 @@ class ControllerService:
             self._wakes_at = -math.inf  # once is enough until `run` has looked
             self._wake.set()
 
-    def _tick(self) -> float:
-        """Have the controller do what is due; returns when to look again."""
+    def _tick(self, due: float) -> float:
+        """Have the controller do what is due, which was to be looked at when it was `due`; returns when to
+        look again."""
         match self._state:
             case _Active(controller=controller):
                 now = self._clock.monotonic()
+                if now - due > LATE:
+                    controller.was_away(now, now - due)
                 if controller.next_deadline(now) <= now:
                     self.submit(Tick()).add_done_callback(_ignore_failure)
                 return controller.next_deadline(now)

@@ -133,6 +133,10 @@ class Controller:
             self._next_balance = now if full else self._after_balance(now)
         return tuple(decisions)
 
+    def was_away(self, now: float, away: float) -> None:
+        """To be told before `tick` when this process did not run for `away` seconds, up to `now`."""
+        self._sessions.excuse(now, away)
+
     def next_deadline(self, now: float) -> float:
         """When `tick` has something to do next: `now` if it is overdue, infinity if nothing is in sight."""
         return max(now, min(self._sessions.next_deadline(), self._next_balance))

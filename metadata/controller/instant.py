@@ -53,6 +53,10 @@ class InstantController:
         for decision in self._controller.tick(self.image, now, now_ms):
             self.commit(decision.records)
 
+    def was_away(self, now: float, away: float) -> None:
+        """The controller did not run for a while, up to `now`."""
+        self._controller.was_away(now, away)
+
     def next_deadline(self, now: float) -> float:
         """When to call `tick` next."""
         return self._controller.next_deadline(now)

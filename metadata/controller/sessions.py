@@ -18,7 +18,7 @@ from metadata.image import BrokerState, MetadataImage
 
 
 class Unconfirmed(msgspec.Struct, frozen=True):
-    """Unfenced when this controller took over, and not heard from since."""
+    """Unfenced when this controller took over, or was away for a while, and not heard from since."""
 
     until: float
 
@@ -100,6 +100,14 @@ class Sessions:
         return (
             min(others, default=session.metadata_offset) >= session.shutdown_offset <= session.metadata_offset
         )
+
+    def excuse(self, now: float, away: float) -> None:
+        """This controller did not run for `away` seconds: what it did not hear in that time may be waiting to
+        be read, so those whose sessions ended meanwhile get a moment."""
+        until = now + min(away, self._config.takeover_grace)
+        for broker_id, session in self._sessions.items():
+            if isinstance(session.contact, Alive) and session.contact.until <= now:
+                self._sessions[broker_id] = replace(session, contact=Unconfirmed(until))
 
     def end(self, broker_id: int) -> None:
         """The broker was fenced or is gone."""

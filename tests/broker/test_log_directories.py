@@ -6,6 +6,8 @@ import random
 from pathlib import Path
 from uuid import UUID
 
+import pytest
+
 from kafkawire.records import build_batch
 from kraft.broker.log_directories import LogDirectories
 from kraft.clock import SystemClock
@@ -13,13 +15,15 @@ from logstore.checkpoints import RECOVERY_POINTS, read_offsets
 from logstore.config import LogConfig
 from logstore.log import Log
 from logstore.memory import MemoryStorage
-from logstore.storage import LocalStorage
+from logstore.storage import LocalStorage, StorageError
 from replication.outbox import Outbox
 from replication.partition import Partition
 from replication.settings import ReplicationSettings
 
 ROOT = "data"
 TOPIC_ID = UUID(int=7)
+MAGIC = 16
+"""Where the format of a batch stands."""
 
 
 def storage_with_root() -> MemoryStorage:
@@ -45,6 +49,12 @@ def sync(log: Log) -> None:
     for part in log.files_to_sync():
         part.sync()
     log.synced_to(log.end_offset)
+
+
+def damage_last_byte(storage: MemoryStorage, log: Log) -> None:
+    file = storage.open(f"{log.directory}/00000000000000000000.log")
+    (last,) = file.read_at(file.size() - 1, 1)
+    file.write_at(file.size() - 1, bytes([last ^ 0xFF]))
 
 
 def test_a_log_that_is_being_synced_may_be_deleted() -> None:
@@ -258,3 +268,76 @@ def test_nor_does_it_when_the_topic_was_created_anew_while_this_broker_was_away(
     log, high_watermark = directories(storage).open("orders", UUID(int=8), 0, LogConfig())
     assert (log.start_offset, log.end_offset, high_watermark) == (0, 3, 0)
     assert (log.recovery_point, log.compaction.cleaned_to) == (0, 0)
+
+
+def test_a_process_that_opened_no_log_says_nothing_of_how_they_were_left() -> None:
+    """It found no controller, say, and was stopped in good order: the power cut before it still counts."""
+    storage = storage_with_root()
+    place = directories(storage)
+    before = opened(place)
+    append(before, 2)
+    place.close([hosted(before)], 7)
+    log = opened(directories(storage))
+    append(log, 1)
+    damage_last_byte(storage, log)
+    storage.kill()
+    directories(storage).close([], -1)
+    again = directories(storage)
+    assert again.clean_epoch == -1
+    assert opened(again).end_offset == 2
+
+
+def test_a_process_without_logs_of_its_own_ends_cleanly() -> None:
+    storage = storage_with_root()
+    directories(storage).close([], 4)
+    assert directories(storage).clean_epoch == 4
+
+
+def test_a_process_that_never_registered_leaves_the_epoch_of_the_one_before() -> None:
+    """The controller knows that one: under another epoch the broker would pass for one that lost records."""
+    storage = storage_with_root()
+    place = directories(storage)
+    place.close([hosted(opened(place))], 7)
+    directories(storage).close([], -1)
+    assert directories(storage).clean_epoch == 7
+
+
+def test_checkpoints_keep_what_they_say_of_logs_that_are_not_open_yet() -> None:
+    """A broker that waits for a controller goes on with its checkpoints, and may be killed after one."""
+    storage = storage_with_root()
+    old_topic(directories(storage))
+    storage.kill()
+    waiting = directories(storage)
+    waiting.checkpoint_high_watermarks([])
+    waiting.checkpoint_recovery_points([])
+    waiting.checkpoint_cleaned([])
+    storage.kill()
+    log, high_watermark = directories(storage).open("orders", TOPIC_ID, 0, LogConfig())
+    assert (log.start_offset, log.end_offset, high_watermark) == (5, 5, 5)
+    assert (log.recovery_point, log.compaction.cleaned_to) == (5, 5)
+
+
+def test_checkpoints_forget_what_was_set_aside() -> None:
+    storage = storage_with_root()
+    old_topic(directories(storage))
+    storage.kill()
+    place = directories(storage)
+    place.set_strays_aside()
+    place.checkpoint_recovery_points([])
+    assert read_offsets(storage, ROOT, RECOVERY_POINTS) == {}
+
+
+def test_a_log_that_makes_no_sense_is_the_disks_failure() -> None:
+    """It stops the node, whoever opens the log: here a batch that was synced is none any more."""
+    storage = storage_with_root()
+    place = directories(storage)
+    log, _ = place.open("orders", TOPIC_ID, 0, LogConfig(segment_bytes=220))
+    append(log, 8)
+    sync(log)
+    place.close([hosted(log)], 7)
+    for name in storage.list(log.directory):
+        if name.endswith(".snapshot"):
+            storage.remove(f"{log.directory}/{name}")
+    storage.open(f"{log.directory}/00000000000000000000.log").write_at(MAGIC, b"\xff")
+    with pytest.raises(StorageError, match=r"orders-0: .*magic"):
+        opened(directories(storage))

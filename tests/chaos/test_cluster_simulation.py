@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -12,7 +14,10 @@ from typer.testing import CliRunner
 
 from chaos.__main__ import app
 from chaos.cluster.mutants import MUTANTS
-from chaos.layers import find, run_seeds
+from chaos.cluster.nodes import NodeProcess
+from chaos.cluster.plan import Plan
+from chaos.layers import find, leave_the_dead_alone, run_seeds
+from chaos.simulation import History
 
 HISTORIES = 500
 CHUNK = 25
@@ -33,11 +38,14 @@ FIRST_SEEDS: dict[str, int] = {
     "namesake-checkpoints": 70,
     "read-past-high-watermark": 45,
     "rot-accepted": 15,
-    "sequence-gap-accepted": 160,
+    "sequence-gap-accepted": 530,
     "stale-generation-commits": 430,
     "unclean-stop-keeps-isr": 75,
 }
 """Where to begin to look for a bug that only few histories betray."""
+
+RESETS = 10
+PAUSES = 8
 
 FIRST_BATCH = " log renewed-0 at=1 0 epoch=0"
 """What a trace says when a broker has the first records of a topic that is renewed."""
@@ -108,6 +116,95 @@ def test_what_is_left_out_does_not_happen() -> None:
     ran = chaos("sim", "--seed", "2", "--trace", "--without", "kill,writer-0")
     assert ran.returncode == 0
     assert " fault kill#" not in ran.stdout
+
+
+def idle(seed: int) -> History:
+    """A cluster that serves, without clients or faults."""
+    history = History(Plan(seed))
+    for machine in history._machines.values():
+        machine.start()
+    history._await("the cluster does not come up", 30.0, history._serves)
+    return history
+
+
+def active_controller(history: History) -> NodeProcess:
+    processes = [machine.process for machine in history._machines.values() if machine.process is not None]
+    return next(each for each in processes if each.member is not None and each.member.service.active)
+
+
+def fencings_after_resets() -> int:
+    """How often a broker is fenced whose link to the active controller is reset again and again, no more."""
+    history = idle(0)
+    fencings = 0
+    for _ in range(RESETS):
+        history._pass(1.137)  # at another time since the last heartbeat with each
+        before = history.image.brokers
+        history._streams.reset(1, active_controller(history).node_id)
+        history._pass(1.0)
+        fencings += history.image.brokers is not before
+    return fencings
+
+
+def fencings_while_the_controller_is_paused() -> int:
+    """How often brokers are fenced when the only controller is paused, links and all."""
+    return fencings_by_pauses(0)
+
+
+def fencings_while_one_of_three_controllers_is_paused() -> int:
+    """The same of the active one of three."""
+    return fencings_by_pauses(5)
+
+
+def fencings_by_pauses(seed: int) -> int:
+    history = idle(seed)
+    fencings = 0
+    for _ in range(PAUSES):
+        history._pass(1.137)
+        before = history.image.brokers
+        active = active_controller(history)
+        active.loop.pause()
+        history._pass(8.0)
+        active.loop.resume()
+        history._pass(2.0)
+        fencings += history.image.brokers is not before
+    return fencings
+
+
+def records_missed_behind_a_controller_that_is_cut_off() -> int:
+    """How many records of the metadata a broker does not hear of, which can reach every controller, while one
+    of them reaches none of the others."""
+    history = idle(5)
+    active = active_controller(history).node_id
+    missed = 0
+    for cut_off in sorted({101, 102, 103} - {active}):
+        history._streams.reset(1, active)  # it may turn to any other one
+        history._pass(2.0)
+        for other in sorted({101, 102, 103} - {cut_off}):
+            history._streams.cut(cut_off, other)
+            history._streams.cut(other, cut_off)
+        history._pass(2.0)
+        history._machines[2].process.loop.pause()  # type: ignore[union-attr]
+        history._pass(6.0)
+        broker = history._machines[1].process.broker  # type: ignore[union-attr]
+        missed += history.image.offset - broker.metadata.image.offset  # type: ignore[union-attr]
+        history._machines[2].process.loop.resume()  # type: ignore[union-attr]
+        history._streams.mend_all()
+        history._pass(5.0)
+    return missed
+
+
+@pytest.mark.parametrize(
+    "harm",
+    [
+        fencings_after_resets,
+        fencings_while_the_controller_is_paused,
+        fencings_while_one_of_three_controllers_is_paused,
+        records_missed_behind_a_controller_that_is_cut_off,
+    ],
+)
+def test_little_is_lost_of_a_controller(harm: Callable[[], int]) -> None:
+    with multiprocessing.get_context("fork").Pool(1, leave_the_dead_alone) as pool:
+        assert pool.apply(harm) == 0
 
 
 @pytest.mark.parametrize("option", [("sim", "--seed"), ("mutants", "--first")])

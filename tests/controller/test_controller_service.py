@@ -361,3 +361,26 @@ async def test_batches_bring_an_image_up_to_date_and_only_whole_ones() -> None:
     batches = node.service.batches_from(image.next_offset)
     assert batches is not None
     assert sum(len(batch.records) for batch in batches) == node.service.image.next_offset - image.next_offset
+
+
+async def test_a_controller_keeps_so_many_bytes_of_batches_for_brokers_and_no_more(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(service_module, "MAX_RECENT_BYTES", 20_000)
+    quorum, node = await with_broker()
+    before = node.service.image.next_offset
+    for number in range(4):
+        topics = CreateTopics((NewTopic(f"topic-{number}", 60, 1),))
+        assert result_of(await quorum.answer(node.service.submit(topics))) is ErrorCode.NONE
+    assert node.service.batches_from(before) is None
+    kept = node.service.batches_from(node.service.image.next_offset - 1)
+    assert kept is not None
+    assert len(kept) == 1
+
+
+async def test_the_last_batch_is_kept_however_large_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(service_module, "MAX_RECENT_BYTES", 1)
+    quorum, node = await with_broker()
+    before = node.service.image.next_offset
+    await quorum.answer(node.service.submit(create("orders")))
+    assert node.service.batches_from(before) is not None

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
 from contextlib import aclosing
 from typing import Any
 
@@ -11,6 +14,7 @@ from kraft.transport.handlers import Handlers
 from kraft.transport.handshake import Identity, Session
 from kraft.transport.limits import DEFAULT_LIMITS
 from kraft.transport.link import Link
+from kraft.transport.messages import Response
 from metadata.calls import METADATA_FEED
 from metadata.controller.commands import CreateTopics, NewTopic
 from metadata.delta import MetadataDelta
@@ -96,3 +100,75 @@ async def test_a_snapshot_comes_in_pieces_and_is_taken_as_one_change() -> None:
         feed._take(item)
     assert follower.images == 1
     assert follower.offset == node.service.image.offset
+
+
+class Controller:
+    """A link to a controller that sends `items`, then ends."""
+
+    peer_id = 1
+    connected = True
+
+    def __init__(self, items: list[Any]) -> None:
+        self._items = items
+
+    async def stream(self, method: str, value: Any) -> AsyncIterator[Response]:
+        assert method == METADATA_FEED
+        for item in self._items:
+            yield Response(item, b"")
+
+
+async def test_a_broker_that_starts_over_is_not_told_of_what_was_before() -> None:
+    """It would take topics that are younger than an image for deleted, and delete what it has of them."""
+    quorum, node = await with_broker()
+    for number in range(TOPICS):
+        topic = NewTopic(f"topic-{number}", PARTITIONS, 1)
+        await quorum.answer(node.service.submit(CreateTopics((topic,))))
+    follower = Follower()
+    feed = MetadataFeed({}, follower, on_leader=lambda leader_id: None)
+    items = await items_of(node)
+    await feed._follow(Controller(["no item of a feed"]))  # type: ignore[arg-type]
+    await feed._follow(Controller([*items, "no item of a feed"]))  # type: ignore[arg-type]
+    told = follower.images
+    assert follower.offset == node.service.image.offset
+    for end in range(2, len(items)):
+        await feed._follow(Controller([*items[:end], "no item of a feed"]))  # type: ignore[arg-type]
+        assert follower.images == told
+    await feed._follow(Controller(items))  # type: ignore[arg-type]
+    assert (follower.images, follower.offset) == (told + 1, node.service.image.offset)
+
+
+class Silent:
+    """A link to a controller that has nothing to say."""
+
+    connected = True
+
+    def __init__(self, peer_id: int) -> None:
+        self.peer_id = peer_id
+        self.followed = asyncio.Event()
+        self.left = asyncio.Event()
+
+    async def stream(self, method: str, value: Any) -> AsyncIterator[Response]:
+        self.followed.set()
+        try:
+            await asyncio.get_running_loop().create_future()
+            yield Response(None, b"")
+        finally:
+            self.left.set()
+
+
+async def test_a_broker_leaves_a_controller_for_the_active_one() -> None:
+    """That one may be cut off from the others, and would never hear of anything."""
+    standby, active = Silent(1), Silent(2)
+    feed = MetadataFeed({1: standby, 2: active}, Follower(), on_leader=lambda leader_id: None)  # type: ignore[dict-item]
+    following = asyncio.create_task(feed.run())
+    async with asyncio.timeout(10):
+        await standby.followed.wait()
+        feed.prefer(2)
+        feed.prefer(2)
+        await active.followed.wait()
+    feed.prefer(2)
+    assert standby.left.is_set()
+    assert not active.left.is_set()
+    following.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await following

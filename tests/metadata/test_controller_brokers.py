@@ -245,6 +245,21 @@ def test_a_new_controller_gives_brokers_a_moment_to_find_it(cluster):
     assert [cluster.broker(broker).active for broker in (1, 2, 3)] == [True, True, False]
 
 
+def test_a_controller_that_was_away_gives_brokers_a_moment_to_be_heard(cluster):
+    """Once: their heartbeats wait to be read. One whose stream broke before had its moment."""
+    cluster.now += 1.0
+    cluster.ask(BrokerDisconnected(3, cluster.epochs[3]))
+    cluster.now += 9.0
+    cluster.controller.was_away(cluster.now, 8.0)
+    cluster.pass_time(0.0)
+    assert [cluster.broker(broker).active for broker in (1, 2, 3)] == [True, True, False]
+    cluster.heartbeat(1)
+    cluster.now += 1.0
+    cluster.controller.was_away(cluster.now, 0.1)
+    cluster.pass_time(0.0)
+    assert [cluster.broker(broker).active for broker in (1, 2)] == [True, False]
+
+
 def test_after_a_takeover_a_broker_that_has_not_been_heard_from_may_be_replaced(cluster):
     cluster.controller.take_over(cluster.now)
     assert cluster.register(1) > 0

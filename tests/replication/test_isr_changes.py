@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from kafkawire.errors import ErrorCode, KafkaError
+from metadata.controller.partition_commands import AlterPartitionReassignments, Reassignment
 from replication.isr import CommittedIsr, PendingExpand, PendingShrink
 
 ALL = frozenset({1, 2, 3})
@@ -85,6 +86,52 @@ def test_the_high_watermark_waits_for_a_proposed_member(bench: Any) -> None:
     assert bench.partition(1).high_watermark == 0
     bench.fetch(3, 1, times=2)
     assert waiter.told == [ErrorCode.NONE]
+
+
+def test_a_new_leader_does_not_wait_for_a_replica_that_was_not_in_sync(bench: Any) -> None:
+    """Nobody knows when it was caught up last, so nothing says that it is about to join."""
+    bench.produce(1)
+    bench.fetch(2, 1, times=2)
+    out_of_sync(bench)
+    bench.fence(1)
+    bench.hear()
+    assert bench.state().isr == (2,)
+    bench.ask(3, 2)
+    assert bench.awaiting(2, bench.produce(2)) is None
+
+
+def test_a_replica_that_a_reassignment_adds_does_not_hold_the_high_watermark_back(
+    make_bench: Callable[..., Any],
+) -> None:
+    bench = make_bench()
+    bench.create((1, 2))
+    bench.produce(1)
+    bench.fetch(2, 1, times=2)
+    bench.controller.ask(AlterPartitionReassignments((Reassignment("t", 0, (1, 2, 3)),)), bench.now)
+    bench.hear()
+    bench.ask(3, 1)
+    waiter = bench.awaiting(1, bench.produce(1))
+    bench.fetch(2, 1, times=2)
+    assert waiter.told == [ErrorCode.NONE]
+
+
+def test_a_replica_that_joins_short_of_the_end_has_time_to_reach_it(make_bench: Callable[..., Any]) -> None:
+    """It has all that is committed, though it never was at the end of the leader's log."""
+    bench = make_bench()
+    bench.create((1, 2))
+    bench.produce(1, b"a")
+    bench.fetch(2, 1, times=2)
+    bench.produce(1, b"b")
+    bench.produce(1, b"c")
+    bench.controller.ask(AlterPartitionReassignments((Reassignment("t", 0, (1, 2, 3)),)), bench.now)
+    bench.hear()
+    bench.fetch(3, 1, times=2, max_bytes=1)
+    assert bench.alter(1) == [ErrorCode.NONE]
+    assert members(bench) == ALL
+    bench.partition(1).tick(bench.now + 9.0)
+    assert isinstance(bench.leader(1).isr, CommittedIsr)
+    bench.partition(1).tick(bench.now + 11.0)
+    assert isinstance(bench.leader(1).isr, PendingShrink)
 
 
 def test_the_high_watermark_waits_for_members_until_their_removal_is_committed(bench: Any) -> None:
@@ -272,6 +319,25 @@ def test_a_proposal_names_the_process_that_caught_up(bench: Any) -> None:
     assert result.error_code is ErrorCode.INELIGIBLE_REPLICA
     bench.answer(partition, change, result)
     assert 3 not in bench.leader(1).isr.maximal
+
+
+def test_a_new_leader_takes_no_acknowledgement_of_a_process_that_was_replaced(bench: Any) -> None:
+    """Row 8: what it had, the process that is in sync under its id now may lack."""
+    bench.produce(1)
+    bench.fetch(2, 1, times=2)
+    bench.fetch(3, 1, times=2)
+    replaced = bench.brokers[3].epoch
+    bench.restart(3, clean=True)
+    bench.hear()
+    bench.fetch(3, 1, times=2)
+    assert bench.alter(1) == [ErrorCode.NONE]
+    bench.fence(1)
+    bench.hear()
+    leader = bench.partition(2)
+    with pytest.raises(KafkaError) as refused:
+        leader.fetched_by(3, replaced, leader.leader_epoch, 1, 0, bench.now)
+    assert refused.value.code is ErrorCode.NOT_LEADER_OR_FOLLOWER
+    assert leader.fetched_by(3, bench.brokers[3].epoch, leader.leader_epoch, 1, 0, bench.now) is None
 
 
 def test_members_are_named_with_the_epochs_in_which_they_fetched(bench: Any) -> None:
