@@ -1,4 +1,5 @@
-"""`python -m chaos`: the demonstration, trials of a cluster, and the judge of histories, from a checkout."""
+"""`python -m chaos`: the demonstration, simulations, trials of real processes, the judge of histories. All of
+it from a checkout."""
 
 from __future__ import annotations
 
@@ -26,7 +27,7 @@ app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False)
 
 @app.callback()
 def chaos() -> None:
-    """Hurts a cluster of real processes and looks whether it keeps its word."""
+    """Hurts clusters, simulated ones and real processes, and looks whether they keep their word."""
 
 
 @app.command()
@@ -38,7 +39,7 @@ def demo(
         Path | None, typer.Option(help="Where data and logs stay; without it they go when it ends")
     ] = None,
 ) -> None:
-    """Stream every line of the input through a cluster while its leaders are killed, and compare."""
+    """Stream every line of a text through six processes, kill a leader and the active controller, compare."""
     console = Console()
     directory = (data_dir or Path(tempfile.mkdtemp(prefix="kraft-demo-"))).absolute()
     try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import signal
 import sys
 import time
 from dataclasses import replace
@@ -22,7 +23,7 @@ from kraft.complaints import MISUSE, complain
 LayerName = Annotated[
     str, typer.Option(help=" | ".join(f"{name}: {layer.what}" for name, layer in LAYERS.items()))
 ]
-Jobs = Annotated[int, typer.Option(min=1, max=256, help="Processes")]
+Jobs = Annotated[int, typer.Option(min=1, max=256, help="Processes that run histories at the same time")]
 
 
 class _WithProcess(logging.Formatter):
@@ -47,9 +48,18 @@ def sim(
     layer: LayerName = "cluster",
     trace: Annotated[bool, typer.Option(help="Print what happens, a line for each event")] = False,
     shrink_: Annotated[
-        bool, typer.Option("--shrink", help="Leave out faults and clients while it still fails")
+        bool,
+        typer.Option(
+            "--shrink",
+            help="Make a failing history smaller: leave out faults and clients while it still fails",
+        ),
     ] = False,
-    without: Annotated[str, typer.Option(help="What to leave out, as --shrink says")] = "",
+    without: Annotated[
+        str,
+        typer.Option(
+            help="What to leave out, with commas: faults (pause), one of them (pause#3), clients (writer-1)"
+        ),
+    ] = "",
     length: Annotated[float, typer.Option(min=0.1, max=3600, help="Virtual seconds of faults")] = LENGTH,
 ) -> None:
     """Run histories of a simulated cluster; exit status 1 if one of them fails."""
@@ -63,13 +73,7 @@ def sim(
             "--trace, --shrink, --without and --length are for one history of the cluster"
         )
     if trace:
-        leave_the_dead_alone()
-        handler = logging.StreamHandler(sys.stdout)
-        handler.setFormatter(_WithProcess())
-
-        logging.getLogger("kraft").addHandler(handler)
-        logging.getLogger("kraft").setLevel(logging.INFO)
-        raise typer.Exit(_tell(console, layer, plan, run_plan(plan, printed=True)))
+        raise typer.Exit(_trace(console, plan))
     if shrink_:
         raise typer.Exit(_shrink(console, plan))
     if special:
@@ -101,6 +105,21 @@ def _run_many(console: Console, layer: str, seed: int, histories: int, jobs: int
     pace = f"{histories / seconds * 60 / jobs:,.0f} a minute for each job"
     console.print(f"{histories} histories, {failed} failed, trace {digest:08x}, {seconds:.1f} s, {pace}")
     return 1 if failed else 0
+
+
+def _trace(console: Console, plan: Plan) -> int:
+    leave_the_dead_alone()
+    handler = logging.StreamHandler(sys.stdout)
+    handler.setFormatter(_WithProcess())
+    logging.getLogger("kraft").addHandler(handler)
+    logging.getLogger("kraft").setLevel(logging.INFO)
+    # A reader that has enough, as in `| head`, ends the history; it is nothing that happened in it.
+    before = signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+    try:
+        return _tell(console, "cluster", plan, run_plan(plan, printed=True))
+    finally:
+        sys.stdout.flush()
+        signal.signal(signal.SIGPIPE, before)
 
 
 def _tell(console: Console, layer: str, plan: Plan, outcome: Outcome) -> int:
@@ -167,7 +186,9 @@ def _table_row(search: Search) -> str:
 
 
 def mutants(
-    only: Annotated[str, typer.Option(help="One bug, or a layer's bugs")] = "",
+    only: Annotated[
+        str, typer.Option(help="One bug by its name, or a layer: cluster, replication, quorum")
+    ] = "",
     within: Annotated[int, typer.Option(min=1, help="Histories to look through for each")] = 10_000,
     first: Annotated[str, typer.Option(help="The first seed")] = "0",
     jobs: Jobs = 1,

@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from cli.options import BootstrapServer
+from cli.options import BootstrapServer, TopicName
 
 app = typer.Typer(
     name="kraft-node",
@@ -32,28 +32,42 @@ class LogStyle(StrEnum):
 
 @app.command()
 def run(
-    role: Annotated[str | None, typer.Option(help="controller, broker or controller,broker")] = None,
+    role: Annotated[
+        str | None, typer.Option(help="broker, controller or broker,controller, which is the default")
+    ] = None,
     config: Annotated[
         Path | None, typer.Option(help="A file with Kafka's keys: server.properties, or TOML as *.toml")
     ] = None,
-    node_id: Annotated[int | None, typer.Option(help="This node's number, unique in its cluster")] = None,
-    listeners: Annotated[str | None, typer.Option(help="Where clients connect: NAME://host:port,…")] = None,
-    advertised_listeners: Annotated[str | None, typer.Option(help="What clients are told instead")] = None,
-    controller_quorum_voters: Annotated[
-        str | None, typer.Option(help="All controllers: id@host:port,… of their node-to-node ports")
+    node_id: Annotated[int | None, typer.Option(help="This node's number in its cluster; needed")] = None,
+    listeners: Annotated[
+        str | None,
+        typer.Option(help="Where clients connect: NAME://host:port,…; PLAINTEXT://:9092 if not given"),
     ] = None,
-    node_listener: Annotated[str | None, typer.Option(help="Where other nodes connect: host:port")] = None,
-    log_dirs: Annotated[str | None, typer.Option(help="Data directories, separated by commas")] = None,
+    advertised_listeners: Annotated[
+        str | None, typer.Option(help="What clients are told instead: NAME://host:port,…")
+    ] = None,
+    controller_quorum_voters: Annotated[
+        str | None, typer.Option(help="All controllers: id@host:port,… of their node listeners")
+    ] = None,
+    node_listener: Annotated[
+        str | None,
+        typer.Option(
+            help="Where other nodes connect: host:port; a controller's port among the voters, else :9093"
+        ),
+    ] = None,
+    log_dirs: Annotated[
+        str | None, typer.Option(help="Data directories with commas; /tmp/kafka-logs if not given")
+    ] = None,
     set_: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Any key; can be repeated")
     ] = None,
     log_format: Annotated[
-        LogStyle, typer.Option(help="One line an event, for people or programs")
+        LogStyle, typer.Option(help="How events are written to stderr, one a line: for people or programs")
     ] = LogStyle.HUMAN,
     ready_fd: Annotated[int | None, typer.Option(hidden=True)] = None,
     parent_pid: Annotated[int | None, typer.Option(hidden=True)] = None,
 ) -> None:
-    """Run one node until it is told to stop.
+    """Run one node until SIGTERM or Ctrl-C: both are a controlled shutdown.
 
     Flags win over the environment (KRAFT_NODE_ID=1 is node.id=1), which wins over the file.
     """
@@ -84,10 +98,14 @@ def dev(
         int, typer.Option(help="The first broker's port, others follow; 0 takes free ones")
     ] = 9092,
     set_: Annotated[
-        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="A key for all nodes")
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="A key for all nodes; can be repeated"),
     ] = None,
 ) -> None:
-    """Run a whole cluster on this machine until Ctrl-C, each node a process of its own."""
+    """Run a whole cluster on this machine until Ctrl-C, each node a process of its own.
+
+    One controller and one broker are a single node with both roles.
+    """
     from cli.dev import DevOptions, run_dev
 
     raise typer.Exit(run_dev(DevOptions(controllers, brokers, data_dir, port, tuple(set_ or ()))))
@@ -95,7 +113,7 @@ def dev(
 
 @topics_app.command("create")
 def create_topic(
-    name: str,
+    name: TopicName,
     partitions: Annotated[int, typer.Option(min=-1, max=0x7FFFFFFF, help="-1 is the cluster's default")] = -1,
     replication_factor: Annotated[
         int, typer.Option(min=-1, max=0x7FFF, help="-1 is the cluster's default")
@@ -123,15 +141,15 @@ def list_topics(
 
 
 @topics_app.command("describe")
-def describe_topic(name: str, bootstrap_server: BootstrapServer = "localhost:9092") -> None:
-    """Show a topic's partitions: leader, epoch, replicas and who is in sync."""
+def describe_topic(name: TopicName, bootstrap_server: BootstrapServer = "localhost:9092") -> None:
+    """Show a topic's own configuration, and its partitions: leader, epoch, replicas and who is in sync."""
     from cli.topics import describe
 
     raise typer.Exit(describe(bootstrap_server, name))
 
 
 @topics_app.command("delete")
-def delete_topic(name: str, bootstrap_server: BootstrapServer = "localhost:9092") -> None:
+def delete_topic(name: TopicName, bootstrap_server: BootstrapServer = "localhost:9092") -> None:
     """Delete a topic and everything in it."""
     from cli.topics import delete
 

@@ -13,3 +13,5 @@ BootstrapServer = Annotated[
     ),
 ]
 """`--bootstrap-server`, with KRAFT_BOOTSTRAP as its default."""
+
+TopicName = Annotated[str, typer.Argument(help="The topic's name")]

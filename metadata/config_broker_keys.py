@@ -257,10 +257,18 @@ PRODUCERS: Final = (
         "transaction.state.log.num.partitions", _INT, 50, "Partitions of `__transaction_state`.", _POSITIVE
     ),
     broker_setting(
-        "transaction.state.log.replication.factor", _SHORT, 3, "Replicas of `__transaction_state`.", _POSITIVE
+        "transaction.state.log.replication.factor",
+        _SHORT,
+        3,
+        "Replicas of `__transaction_state`; fewer if there are fewer brokers when it is created.",
+        _POSITIVE,
     ),
     broker_setting(
-        "transaction.state.log.min.isr", _INT, 2, "`min.insync.replicas` of `__transaction_state`.", _POSITIVE
+        "transaction.state.log.min.isr",
+        _INT,
+        2,
+        "`min.insync.replicas` of `__transaction_state`, or as many as it has replicas.",
+        _POSITIVE,
     ),
     broker_setting(
         "transaction.state.log.segment.bytes",

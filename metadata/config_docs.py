@@ -20,10 +20,18 @@ _INTRODUCTION: Final = """\
 
 This page is written by `python -m metadata.config_docs`; a test compares it with the table.
 
-Names, types, defaults and meanings are Kafka's unless a key says "Ours". A node reads its keys from its file,
-from the environment or from flags; an unknown key or a bad value is an error that names it. Topic keys are
-set when a topic is created or later; where a topic has no value of its own, the node key beside it counts.
-Groups' keys are the same for groups, which need not be there yet (`kafka-configs --entity-type groups`).
+Names, types, defaults and meanings are Kafka's unless a key says "Ours" or tells Kafka's default.
+
+A node reads its keys from flags (`--node-id 1`, `--set node.id=1`), from the environment
+(`KRAFT_NODE_ID=1`) and from its file; where several name a key the first of these wins. An unknown key or a
+bad value is an error that names it. `num.network.threads`, `num.io.threads`, `socket.send.buffer.bytes` and
+`socket.receive.buffer.bytes` mean nothing here and are accepted, so that a file of Kafka's can be used.
+Keys that change "at start" are read when a node starts. "Cluster-wide" ones can be changed while brokers run
+(`kafka-configs --entity-type brokers`).
+
+Topic keys are set when a topic is created or later; where a topic has no value of its own, the node key
+beside it counts. Groups have keys as well, which can be set before the group is there
+(`kafka-configs --entity-type groups`).
 """
 
 _ROLES: Final = {Scope.NODE: "both", Scope.BROKER: "broker", Scope.CONTROLLER: "controller"}

@@ -27,7 +27,11 @@ GROUPS: Final = (
         "offsets.topic.num.partitions", _INT, 50, "Partitions of `__consumer_offsets`.", _POSITIVE
     ),
     broker_setting(
-        "offsets.topic.replication.factor", _SHORT, 3, "Replicas of `__consumer_offsets`.", _POSITIVE
+        "offsets.topic.replication.factor",
+        _SHORT,
+        3,
+        "Replicas of `__consumer_offsets`; fewer if there are fewer brokers when it is created.",
+        _POSITIVE,
     ),
     broker_setting(
         "offsets.topic.segment.bytes",

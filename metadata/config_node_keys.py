@@ -77,7 +77,11 @@ PLACE: Final = (
         SomeOf(("broker", "controller")),
     ),
     node_setting(
-        "controller.quorum.voters", _LIST, (), "The controllers: `id@host:port` of each node's own port."
+        "controller.quorum.voters",
+        _LIST,
+        (),
+        "The controllers: `id@host:port` of each one's `node.listener`, the same on all nodes. A "
+        "controller that is given none is a quorum by itself.",
     ),
     node_setting(
         "controller.listener.names", _LIST, (), "Names among `listeners` that are read as `node.listener`."
@@ -89,28 +93,47 @@ PLACE: Final = (
         "Where Kafka clients connect: `NAME://host:port`, …",
         NotEmpty(),
     ),
-    broker_setting("advertised.listeners", _LIST, None, "What clients are told instead of `listeners`."),
+    broker_setting(
+        "advertised.listeners",
+        _LIST,
+        None,
+        "What clients are told instead of `listeners`. Where no host is given they are told the name of "
+        "the machine.",
+    ),
     broker_setting(
         "listener.security.protocol.map",
         _STRING,
         "PLAINTEXT:PLAINTEXT",
-        "Listener name to security protocol.",
+        "Listener name to security protocol; only PLAINTEXT is served.",
     ),
     broker_setting("inter.broker.listener.name", _STRING, None, "Accepted; nodes talk over `node.listener`."),
     node_setting(
-        "node.listener", _STRING, ":9093", "Ours. Host and port for the other nodes, the SDK and metrics."
+        "node.listener",
+        _STRING,
+        ":9093",
+        "Ours. Host and port for the other nodes, and for `/health` and `/status`. Where it is not given a "
+        "controller takes its port among the voters.",
     ),
     node_setting(
         "advertised.node.listener",
         _STRING,
         None,
-        "Ours. What other nodes are told instead of `node.listener`.",
+        "Ours. What other nodes are told instead of `node.listener`. Where it is not given a controller "
+        "takes its address among the voters.",
     ),
     node_setting(
-        "cluster.id", _STRING, None, "Ours. The cluster that this node belongs to; found out if not given."
+        "cluster.id",
+        _STRING,
+        None,
+        "Ours. The cluster that this node belongs to. Where it is not given the one counts that stands in "
+        "the data directories; for new ones it is derived from the secret.",
     ),
     node_setting(
-        "cluster.secret", ConfigType.PASSWORD, None, "Ours. What nodes prove their membership with."
+        "cluster.secret",
+        ConfigType.PASSWORD,
+        None,
+        "Ours. What nodes prove their membership with: 16 characters at least, the same on all nodes. Only "
+        "a node that is a cluster by itself can do without.",
     ),
     node_setting("cluster.secret.file", _STRING, None, "Ours. A file with the secret."),
     broker_setting("broker.rack", _STRING, None, "The rack of this broker; replicas are spread over racks."),
@@ -177,7 +200,8 @@ FAILURE_DETECTION: Final = (
         "controller.quorum.fetch.timeout.ms",
         _INT,
         2000,
-        "How long the active controller leads without a majority in touch, at most.",
+        "How long the active controller leads without a majority in touch, at most. It is never more than "
+        "250, nor than `controller.quorum.election.timeout.ms`.",
         _POSITIVE,
     ),
     controller_setting(
@@ -191,7 +215,7 @@ FAILURE_DETECTION: Final = (
         "metadata.log.max.record.bytes.between.snapshots",
         _LONG,
         20_971_520,
-        "After how many bytes of metadata records a snapshot is taken.",
+        "After how many bytes of metadata records a snapshot is taken, if not after 10,000 records.",
         _POSITIVE,
     ),
 )

@@ -8,7 +8,7 @@ from typing import Annotated, NamedTuple
 import typer
 from rich.console import Console
 
-from chaos.harness.nemeses.registry import choose
+from chaos.harness.nemeses.registry import NEMESES, choose
 from chaos.harness.options import (
     OptionError,
     RunOptions,
@@ -26,21 +26,30 @@ RECORDS_A_SECOND = 500
 
 
 def run_trial(
-    nodes: Annotated[str, typer.Option(help="Controllers + brokers")] = "3+3",
+    nodes: Annotated[str, typer.Option(help="CONTROLLERS+BROKERS")] = "3+3",
     nemesis: Annotated[
-        str | None, typer.Option(help="Names with commas, or all; without it a sensible set")
+        str | None,
+        typer.Option(
+            help=f"Names with commas, or all; without it all but power-cut. There are {', '.join(NEMESES)}"
+        ),
     ] = None,
     for_: Annotated[str, typer.Option("--for", help="How long it is hurt: 90s, 10m, 1h")] = "1m",
     every: Annotated[str, typer.Option(help="The time from one fault to the next, at least")] = "8s",
     seed: Annotated[str | None, typer.Option(help="Decides what happens to whom; drawn if not given")] = None,
     records: Annotated[
-        int | None, typer.Option(min=1, help="To be acknowledged; 500 a second if not given")
+        int | None,
+        typer.Option(min=1, help="How many to acknowledge; 500 for each second of --for if not given"),
     ] = None,
-    workload: Annotated[str, typer.Option(help="produce, group, copy")] = "produce,group,copy",
+    workload: Annotated[
+        str, typer.Option(help="Names with commas: produce, group, copy")
+    ] = "produce,group,copy",
     clients: Annotated[
-        str | None, typer.Option(help="confluent, aiokafka, kraft; all that are installed")
+        str | None,
+        typer.Option(
+            help="Names with commas: confluent, aiokafka, kraft; all that are installed if not given"
+        ),
     ] = None,
-    out: Annotated[Path | None, typer.Option(help="Where the report goes")] = None,
+    out: Annotated[Path | None, typer.Option(help="Where the report goes; chaos-SEED if not given")] = None,
     keep: Annotated[bool, typer.Option(help="Leave data, logs and journals beside the report")] = False,
 ) -> None:
     """Run clients against a cluster of real processes, hurt it, read everything back, and judge."""

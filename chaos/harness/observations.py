@@ -31,7 +31,7 @@ class Second:
 
 @dataclass(slots=True)
 class ClientCounts:
-    """Of one client, all its processes together; `ended` counts transactions."""
+    """Of one client, all its processes together; `committed` and `aborted` count transactions."""
 
     sent: int = 0
     acknowledged: int = 0

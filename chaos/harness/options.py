@@ -34,7 +34,7 @@ class OptionError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class RunOptions:
-    """A run. Times are seconds; `rate` is records a second of all producers together."""
+    """A run. Times are seconds; `records` are those of all producers together; `command` runs it again."""
 
     controllers: int
     brokers: int

@@ -76,7 +76,7 @@ def decode_task(text: str) -> Task:
 
 
 class Pace:
-    """How much is due: `rate` records a second, `total` in all, bursts in turn to every partition."""
+    """How much is due: `rate` records a second, `records` in all, bursts in turn to every partition."""
 
     def __init__(self, task: Task, now: float) -> None:
         self._task = task

@@ -1,6 +1,5 @@
 """Histories of a quorum of controllers: one seed is one history, in virtual time.
 
-
 Nodes crash, with and without their power, pause and come back; connections break, stall in one direction or
 both, and come up again; disks are slow or stall; snapshots are taken every few records. Clients propose
 through whoever believes to lead, and sometimes what is stale. After a while everything is mended, and the

@@ -1,6 +1,5 @@
 """Histories of replicated partitions: one seed is one history, in virtual time.
 
-
 Brokers die with and without their power, pause, leave and come back; messages get lost or come late, links
 are cut in one direction or both; controllers take over. Idempotent producers write meanwhile, consumers read.
 After a while everything is mended, and every log has to become the same, with everything that was

@@ -96,7 +96,8 @@ class ClientSession:
 
 
 class ClientSessions:
-    """All sessions of one broker. Ids come from `next_id`, which must not repeat for a long time."""
+    """All sessions of one broker. Ids count from `first_id` on, which differs from start to start: none may
+    come again soon."""
 
     def __init__(self, max_sessions: int, first_id: int) -> None:
         self._max = max_sessions

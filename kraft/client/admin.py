@@ -20,7 +20,8 @@ ANSWER_GRACE = 1.0
 
 
 class Voter(msgspec.Struct, frozen=True):
-    """A controller as the active one sees it. `lag_ms` is how long ago it had everything; -1 is unknown."""
+    """A node as the active controller sees it. `last_caught_up_ms` is when it had everything (wall clock).
+    -1 is unknown, of both."""
 
     node_id: int
     log_end_offset: int

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -101,6 +102,18 @@ def test_a_trace_has_a_line_for_what_happens() -> None:
     assert any(" commit orders-0 by=" in line for line in lines)
     assert any("node-1 broker.registered" in line for line in lines)
     assert "held" in lines[-1]
+
+
+def test_a_trace_ends_quietly_when_its_reader_has_enough() -> None:
+    command = [sys.executable, "-m", "chaos", "sim", "--seed", "2", "--trace"]
+    root = Path(__file__).parents[2]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=root) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        assert b"Shape(" in process.stdout.readline()
+        process.stdout.close()
+        assert process.stderr.read() == b""
+        assert process.wait() == -signal.SIGPIPE
 
 
 def test_topics_are_deleted_and_created_anew_in_some_histories() -> None:

@@ -8,7 +8,16 @@ from pathlib import Path
 
 import pytest
 
-from kraft.config import Address, ConfigError, Listener, NodeConfig, Role, Voter, build_config
+from kraft.config import (
+    WITHOUT_MEANING,
+    Address,
+    ConfigError,
+    Listener,
+    NodeConfig,
+    Role,
+    Voter,
+    build_config,
+)
 from kraft.config_sources import (
     Setting,
     from_assignments,
@@ -34,6 +43,12 @@ def mistake(values: Mapping[str, str]) -> str:
     message = str(caught.value)
     assert "\n" not in message
     return message
+
+
+def test_the_page_names_the_keys_that_mean_nothing() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "configuration.md").read_text(encoding="utf-8")
+    introduction = page.split("## Topics")[0]
+    assert [name for name in sorted(WITHOUT_MEANING) if f"`{name}`" not in introduction] == []
 
 
 def test_a_node_that_is_told_nothing_but_its_id_is_a_whole_cluster() -> None:
