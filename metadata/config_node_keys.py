@@ -175,7 +175,7 @@ FAILURE_DETECTION: Final = (
         _INT,
         1000,
         "Ours. How long after its own election a controller waits for a broker to connect before it is "
-        "fenced.",
+        "fenced; one whose connection it has seen break has the disconnect grace.",
         _NATURAL,
     ),
     broker_setting(

@@ -41,8 +41,11 @@ class ControllerEndpoints:
     def __init__(self, service: ControllerService, describe_quorum: Callable[[], QuorumDescription]) -> None:
         self._service = service
         self._describe_quorum = describe_quorum
-        self._links: dict[Link, None] = {}
-        """All that are open, oldest first."""
+        self._links: dict[Link, int] = {}
+        """All that are open, oldest first, with their numbers."""
+        self._opened = 0
+        self._lost: dict[int, int] = {}
+        """Brokers whose last link has closed, and how many links had been opened until then."""
         self._broker_epochs: dict[Link, int] = {}
         service.observe(self._leadership_may_have_changed)
         self._was_active = False
@@ -82,14 +85,24 @@ class ControllerEndpoints:
     # -- brokers' links ---------------------------------------------------------------------------
 
     def _link_opened(self, link: Link) -> None:
-        self._links[link] = None
-        link.on_close(lambda: self._links.pop(link))
+        self._opened += 1
+        self._links[link] = self._opened
+        self._lost.pop(link.peer_id, None)
+        link.on_close(lambda: self._note_loss(link))
+
+    def _note_loss(self, link: Link) -> None:
+        del self._links[link]
+        is_last = all(other.peer_id != link.peer_id for other in self._links)
+        if is_last and link.peer_id in self._service.image.brokers:
+            self._lost[link.peer_id] = self._opened
 
     def _take_over_links(self) -> None:
-        """Links that were made while another controller was active count from now.
+        """Links that were made while another controller was active count from now, and so do losses.
 
         A broker is linked to every controller, and may need seconds to notice that the one it talks to has
-        fallen silent: its link says that it lives.
+        fallen silent: its link says that it lives. One that lost its link may have died together with that
+        controller. But if this process was paused, or cut off, it has lost every link: a loss is believed
+        where a link of another node has outlived it.
         """
         for link, broker_epoch in tuple(self._broker_epochs.items()):
             self._observe(BrokerConnected(link.peer_id, broker_epoch))
@@ -97,6 +110,11 @@ class ControllerEndpoints:
             broker = self._service.image.brokers.get(link.peer_id)
             if broker is not None and broker.state is not BrokerState.FENCED:
                 self._associate(link, broker.epoch)
+        others = [number for link, number in self._links.items() if link.peer_id != self._service.node_id]
+        for broker_id, opened in self._lost.items():
+            broker = self._service.image.brokers.get(broker_id)
+            if broker is not None and any(number <= opened for number in others):
+                self._observe(BrokerDisconnected(broker_id, broker.epoch))
 
     def _associate(self, link: Link, broker_epoch: int) -> None:
         if link.closed or self._broker_epochs.get(link) == broker_epoch:

@@ -96,6 +96,12 @@ class ControllerService:
         return self._loader.image
 
     @property
+    def node_id(self) -> int:
+        """This controller's."""
+        assert self._log is not None
+        return self._log.node_id
+
+    @property
     def active(self) -> bool:
         return isinstance(self._state, _Active)
 
@@ -189,8 +195,7 @@ class ControllerService:
     def not_active(self) -> KafkaError:
         """NOT_CONTROLLER; the message is the id of the controller that is active, or empty."""
         leader_id = self.leadership.leader_id
-        assert self._log is not None
-        return not_controller(None if leader_id == self._log.node_id else leader_id)
+        return not_controller(None if leader_id == self.node_id else leader_id)
 
     # -- commands ---------------------------------------------------------------------------------
 
