@@ -116,6 +116,8 @@ class Checker:
     def _observe_read_back(self, event: ReadBack) -> None:
         place = self._places.get(event.topic, event.partition)
         place.read_back_to = max(place.read_back_to, event.end)
+        place.found = self._polls.met(event.client, place)
+        place.found_after = len(self._ledger)
         place.shown_whole |= event.committed_only
 
     def _observe_trim(self, event: Trimmed) -> None:

@@ -15,7 +15,7 @@ class Anomaly(Enum):
     """What must not happen, whatever fails; named as in Jepsen's Kafka workload where that has a name."""
 
     LOST_WRITE = "lost write"
-    """Acknowledged, and not there when its partition was read past its offset."""
+    """Acknowledged, and not there when its partition was read past its offset; or read, and gone at last."""
     UNSEEN = "unseen"
     """Acknowledged, at an unknown offset or past the end of what was there at last, and never read."""
     INCONSISTENT_OFFSET = "inconsistent offset"

@@ -89,6 +89,23 @@ def test_a_lost_write() -> None:
     assert found(THREE, polled((1, 2), (2, 3)), read_back(3)) == {Anomaly.LOST_WRITE: 1}
 
 
+def test_what_somebody_read_and_a_final_consumer_does_not_find_is_lost() -> None:
+    def at_last(*records: tuple[int, int], end: int) -> dict[Anomaly, int]:
+        return found(THREE, ALL_THREE, polled(*records), read_back(end))
+
+    assert at_last((0, 1), (1, 2), (2, 3), end=3) == {}
+    assert at_last((0, 1), (1, 2), end=2) == {Anomaly.LOST_WRITE: 1}, "its end is gone"
+    assert at_last((0, 1), (1, 2), end=3) == {Anomaly.LOST_WRITE: 1}, "there is nothing at its end"
+    assert at_last((1, 2), (2, 3), end=3) == {Anomaly.LOST_WRITE: 1}, "its beginning is gone"
+    assert at_last(end=0) == {Anomaly.LOST_WRITE: 3}
+    later = [polled((0, 1), (1, 2), (2, 3)), read_back(3), *stored(4, 3), polled((3, 4), client="other")]
+    assert found(THREE, later) == {}, "what was sent afterwards"
+    maybe = [sent(4), settled(4, MAYBE), polled((3, 4), client="other")]
+    assert found(THREE, maybe, polled((0, 1), (1, 2), (2, 3)), read_back(3)) == {}, "nobody promised it"
+    trimmed = Trimmed("c", 0.0, "t", 0, 1)
+    assert found(THREE, ALL_THREE, polled((1, 2), (2, 3)), read_back(3), trimmed) == {}
+
+
 def test_a_batch_is_acknowledged_as_its_records_are() -> None:
     batch = [sent(1), sent(2), sent(3)]
     assert found(batch, Stored("p", 0.0, (1, 2, 3), 0)) == found(THREE)
