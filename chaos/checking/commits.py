@@ -6,6 +6,7 @@ happened in either order. A commit without an answer may come true at any time a
 
 from __future__ import annotations
 
+from math import inf
 from typing import TypeAlias
 
 from chaos.checking.findings import Anomaly, Findings
@@ -24,8 +25,8 @@ class _Commits:
     def __init__(self) -> None:
         self.done: list[Committed] = []
         """Acknowledged ones, as they were answered."""
-        self.possible: set[int] = set()
-        """Offsets of those without an answer."""
+        self.possible: dict[int, float] = {}
+        """Offsets of those without an answer, and when each was first asked for."""
         self.fetched: list[tuple[OffsetFetched, Committed]] = []
         """What was told, and the later commit that it contradicts: so far."""
 
@@ -45,7 +46,8 @@ class OffsetCommits:
             self.count += 1
             register.done.append(event)
         elif event.outcome is Outcome.UNKNOWN:
-            register.possible.add(event.offset)
+            began = event.at if event.began is None else event.began
+            register.possible[event.offset] = min(began, register.possible.get(event.offset, began))
 
     def ended(self, event: Ended, transaction: Transaction) -> None:
         """A transaction's commits hold, or may hold, from when its end was asked for."""
@@ -66,7 +68,7 @@ class OffsetCommits:
         """Add what no commit explains."""
         for (group, topic, partition), register in self._registers.items():
             for event, last in register.fetched:
-                if event.offset in register.possible or self._explained(register, event, last):
+                if self._possible(register, event) or self._explained(register, event, last):
                     continue
                 text = "{} was told of {} for {}-{} (at {:.3f} s) after its commit of {} was acknowledged"
                 offset = "no offset" if event.offset is None else f"offset {event.offset}"
@@ -82,6 +84,11 @@ class OffsetCommits:
             if commit.at <= began:
                 return commit
         return None
+
+    @staticmethod
+    def _possible(register: _Commits, event: OffsetFetched) -> bool:
+        """Did a commit of that offset begin before this was answered, and have no answer itself?"""
+        return event.offset is not None and register.possible.get(event.offset, inf) <= event.at
 
     @staticmethod
     def _explained(register: _Commits, event: OffsetFetched, last: Committed) -> bool:

@@ -337,6 +337,10 @@ def test_a_lost_commit() -> None:
 
 def test_a_commit_that_overlaps_may_come_first_or_last() -> None:
     assert found(commit(5, 1.0), commit(8, 2.0, MAYBE), fetched(5, 3.0, 3.1), fetched(8, 4.0, 4.1)) == {}
+    lost = {Anomaly.LOST_COMMIT: 1}
+    late = commit(5, 4.0, MAYBE)
+    assert found(commit(5, 1.0), commit(8, 2.0), fetched(5, 3.0, 3.1), late) == lost, "it was not asked for yet"
+    assert found(commit(5, 1.0), commit(8, 2.0), fetched(5, 3.0, 3.1), late._replace(began=3.05)) == {}
     assert found(commit(5, 1.0), fetched(8, 2.0, 2.1), commit(8, 3.0, began=1.5)) == {}
     assert found(commit(5, 1.0), fetched(8, 2.0, 2.1), commit(8, 3.0, began=2.5)) == {Anomaly.LOST_COMMIT: 1}
     assert found(commit(5, 1.0), fetched(5, 0.5, 2.1), commit(8, 1.5)) == {}
