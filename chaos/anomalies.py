@@ -77,7 +77,7 @@ class Checker:
         promises.judge(findings)
         self._polls.judge(findings, promises.visible)
         self._transactions.judge(findings)
-        self._commits.judge(findings)
+        self._commits.judge(findings, self._transactions)
         Copies(self._ledger, self._transactions, promises).judge(findings, self._places)
         return findings.judgement(self._totals(promises.unjudged))
 

@@ -6,6 +6,7 @@ happened in either order. A commit without an answer may come true at any time a
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from math import inf
 from typing import TypeAlias
 
@@ -64,11 +65,14 @@ class OffsetCommits:
         if last is not None and event.offset != last.offset:
             register.fetched.append((event, last))
 
-    def judge(self, findings: Findings) -> None:
-        """Add what no commit explains."""
+    def judge(self, findings: Findings, transactions: Iterable[Transaction]) -> None:
+        """Add what no commit explains, nor one of those of `transactions` whose end nobody was told."""
+        unheard = self._unheard(transactions)
         for (group, topic, partition), register in self._registers.items():
             for event, last in register.fetched:
                 if self._possible(register, event) or self._explained(register, event, last):
+                    continue
+                if unheard.get((group, topic, partition, event.offset), inf) <= event.at:
                     continue
                 text = "{} was told of {} for {}-{} (at {:.3f} s) after its commit of {} was acknowledged"
                 offset = "no offset" if event.offset is None else f"offset {event.offset}"
@@ -77,6 +81,18 @@ class OffsetCommits:
 
     def _of(self, event: Committed | OffsetFetched) -> _Commits:
         return self._registers.setdefault((event.group, event.topic, event.partition), _Commits())
+
+    @staticmethod
+    def _unheard(transactions: Iterable[Transaction]) -> dict[tuple[str, str, int, int | None], float]:
+        """When commits were asked for, by place and offset, of which the client died before the answer."""
+        asked: dict[tuple[str, str, int, int | None], float] = {}
+        for transaction in transactions:
+            if transaction.told is Fate.OPEN and transaction.fate is Fate.UNDECIDED:
+                for commit in transaction.commits:
+                    began = commit.at if transaction.asked is None else transaction.asked
+                    place = commit.group, commit.topic, commit.partition, commit.offset
+                    asked[place] = min(began, asked.get(place, began))
+        return asked
 
     @staticmethod
     def _last_before(register: _Commits, began: float) -> Committed | None:
