@@ -15,7 +15,7 @@ from typing import Any
 from chaos.checking.commits import OffsetCommits
 from chaos.checking.copies import Copies
 from chaos.checking.findings import Anomaly, Findings, Judgement, Totals
-from chaos.checking.ledger import ACKNOWLEDGED, REFUSED, Ledger, Places
+from chaos.checking.ledger import ACKNOWLEDGED, NOWHERE, REFUSED, Ledger, Places
 from chaos.checking.polls import PollOrder
 from chaos.checking.promises import Promises
 from chaos.checking.transactions import Fate, Transactions
@@ -90,6 +90,7 @@ class Checker:
             read=len(self._ledger) - self._ledger.seen.count(0),
             polled=self._polled,
             unjudged=unjudged,
+            not_read_back=sum(place.read_back_to == NOWHERE for place in self._places),
             transactions=len(fates),
             committed=fates.count(Fate.COMMITTED),
             aborted=fates.count(Fate.ABORTED),

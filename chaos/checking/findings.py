@@ -69,6 +69,8 @@ class Totals:
     polled: int = 0
     unjudged: int = 0
     """Acknowledged, not read, and nobody looked: there was no final read-back."""
+    not_read_back: int = 0
+    """Partitions that no final consumer has read."""
     transactions: int = 0
     committed: int = 0
     aborted: int = 0

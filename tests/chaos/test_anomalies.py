@@ -152,6 +152,8 @@ def test_unseen() -> None:
     assert found(TWO, polled((0, 1)), read_back(1)) == {Anomaly.UNSEEN: 1}
     assert found(stored(1, None), read_back(0)) == {Anomaly.UNSEEN: 1}
     assert check([*TWO, polled((0, 1))]).totals.unjudged == 1
+    assert check([*TWO, polled((0, 1))]).totals.not_read_back == 1
+    assert check([*TWO, polled((0, 1)), read_back(1), polled((0, 1), partition=3)]).totals.not_read_back == 1
 
 
 def test_an_inconsistent_offset() -> None:
