@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 
 from chaos.quorum.node import DIRECTORY
@@ -194,3 +196,27 @@ def test_a_fresh_quorum_of_three_has_a_leader_soon(make_cluster):
     for seed in range(10):
         cluster = make_cluster(3, seed)
         assert cluster.until(lambda c=cluster: any(c._leads(node) for node in c.nodes)) < 1.0
+
+
+def test_a_vote_that_is_repeated_counts_once(make_cluster):
+    """One voter's answer arrives three times, those of all others get lost: two of five have voted."""
+    cluster = make_cluster(5)
+    arrives = {node.node_id: node.received for node in cluster.nodes}
+
+    def received(own_id, peer, payload):
+        voter = 1 if own_id != 1 else 2
+        if b"response_vote" not in payload:
+            arrives[own_id](peer, payload)
+        elif peer == voter:
+            for _ in range(3):
+                arrives[own_id](peer, payload)
+
+    for node in cluster.nodes:
+        node.received = partial(received, node.node_id)
+    cluster.run(5.0)
+    told = [each for node in cluster.nodes for each in node.leaderships]
+    assert max(each.term for each in told) > 1, "somebody stood for election"
+    assert {each.leader_id for each in told} == {None}
+    for node in cluster.nodes:
+        node.received = arrives[node.node_id]
+    cluster.commit([b"a"])
