@@ -15,7 +15,7 @@ from typing import Any
 from chaos.checking.commits import OffsetCommits
 from chaos.checking.copies import Copies
 from chaos.checking.findings import Anomaly, Findings, Judgement, Totals
-from chaos.checking.ledger import ACKNOWLEDGED, REFUSED, Ledger, Places
+from chaos.checking.ledger import ACKNOWLEDGED, NOWHERE, REFUSED, Ledger, Places
 from chaos.checking.polls import PollOrder
 from chaos.checking.promises import Promises
 from chaos.checking.transactions import Fate, Transactions
@@ -77,7 +77,7 @@ class Checker:
         promises.judge(findings)
         self._polls.judge(findings, promises.visible)
         self._transactions.judge(findings)
-        self._commits.judge(findings)
+        self._commits.judge(findings, self._transactions)
         Copies(self._ledger, self._transactions, promises).judge(findings, self._places)
         return findings.judgement(self._totals(promises.unjudged))
 
@@ -90,6 +90,7 @@ class Checker:
             read=len(self._ledger) - self._ledger.seen.count(0),
             polled=self._polled,
             unjudged=unjudged,
+            not_read_back=sum(place.read_back_to == NOWHERE for place in self._places),
             transactions=len(fates),
             committed=fates.count(Fate.COMMITTED),
             aborted=fates.count(Fate.ABORTED),
@@ -116,6 +117,8 @@ class Checker:
     def _observe_read_back(self, event: ReadBack) -> None:
         place = self._places.get(event.topic, event.partition)
         place.read_back_to = max(place.read_back_to, event.end)
+        place.found = self._polls.met(event.client, place)
+        place.found_after = len(self._ledger)
         place.shown_whole |= event.committed_only
 
     def _observe_trim(self, event: Trimmed) -> None:

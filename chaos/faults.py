@@ -60,14 +60,17 @@ class Faults:
         return self._note("restarted", node_id)
 
     def fill_disk(self, node_id: int) -> int:
-        """No file of a running node may be larger than its largest log is now; returns that size in bytes.
+        """No file of a running node may be larger than the largest that it writes to is now; returns that
+        size in bytes.
 
         The disk is "full" by the system's limit on the size of the files of one process, which another
-        process may set while that one runs.
+        process may set while that one runs. Only a log's last segment counts: one that is closed is as large
+        as any will ever be, and would stop nobody.
         """
         plan = self._cluster.plan
         directory = plan.directory / next(each.name for each in plan.nodes if each.node_id == node_id)
-        size = max((path.stat().st_size for path in directory.rglob("*.log")), default=0)
+        last = {path.parent: path for path in sorted(directory.rglob("*.log"))}
+        size = max((path.stat().st_size for path in last.values()), default=0)
         limit_files(self._cluster.processes[node_id].pid, size)
         self._note("disk filled", node_id)
         return size

@@ -163,7 +163,8 @@ class OffsetFetched(NamedTuple):
 
 class ReadBack(NamedTuple):
     """A final consumer has polled all that a partition holds, from its start to `end`, which is its last
-    offset + 1 after the last write and the last fault. What was polled is written down as `Polled`.
+    offset + 1 after the last write and the last fault. What was polled is written down as `Polled`, all of it
+    in one assignment.
 
     `committed_only` as in `Polled`: what is not shown then is not committed.
     """

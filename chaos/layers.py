@@ -14,7 +14,7 @@ from typing import Protocol
 from chaos import simulation
 from chaos.cluster.mutants import MUTANTS as CLUSTER_MUTANTS
 from chaos.cluster.plan import Plan
-from chaos.planting import Mutant
+from chaos.planting import MisfitError, Mutant, fits
 from chaos.quorum.mutants import MUTANTS as QUORUM_MUTANTS
 from chaos.quorum.simulation import run_history as run_quorum_history
 from chaos.replication.mutants import MUTANTS as REPLICATION_MUTANTS
@@ -82,9 +82,15 @@ def run_seeds(layer: str, first: int, count: int, jobs: int) -> Iterator[Outcome
 
 
 def find(layer: str, mutant: str, first: int, count: int, jobs: int) -> Outcome | None:
-    """The first of these seeds that fails while a bug is planted; None if all pass."""
-    outcomes = _run(layer, mutant, first, count, jobs)
-    return next((outcome for outcome in outcomes if outcome.problem is not None), None)
+    """The first of these seeds that fails while a bug is planted; None if all pass. Raises MisfitError."""
+    for outcome in _run(layer, mutant, first, count, jobs):
+        if outcome.problem is not None:
+            if not fits(outcome.problem):
+                raise MisfitError(
+                    f"{mutant} does not fit the code: seed {outcome.seed} came to {outcome.problem}"
+                )
+            return outcome
+    return None
 
 
 def _run(layer: str, mutant: str | None, first: int, count: int, jobs: int) -> Iterator[Outcome]:

@@ -3,13 +3,25 @@ switch for it."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+_SLIPS = re.compile(r"\b(?:TypeError|AttributeError|NameError)\b")
+
 Replacement = tuple[Any, str, Any]
 """Owner (a module or a class), name, new value."""
+
+
+class MisfitError(Exception):
+    """What was planted does not fit the code any more: that it fails shows nothing."""
+
+
+def fits(problem: str) -> bool:
+    """Whether a history failed for what a planted bug does, not for the parameters that it takes."""
+    return _SLIPS.search(problem) is None
 
 
 @dataclass(frozen=True, slots=True)

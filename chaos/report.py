@@ -70,7 +70,8 @@ class Election(NamedTuple):
 class RunRecord:
     """All that is told of a run. `command` repeats it; `figures` are more totals, by their names.
 
-    `interrupted` says why it ended early, None if it did not; `judgement` is None if it was not judged.
+    `interrupted` says why it ended early, None if it did not; `judgement` is None if it was not judged;
+    `complaints` say what is wrong beside the history.
     """
 
     title: str
@@ -87,6 +88,7 @@ class RunRecord:
     elections: Sequence[Election] = ()
     judgement: Judgement | None = None
     interrupted: str | None = None
+    complaints: Sequence[str] = ()
     figures: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -104,10 +106,11 @@ class Verdict(Enum):
 def verdict_of(record: RunRecord) -> tuple[Verdict, str]:
     """The verdict and a sentence that says what it rests on."""
     judgement = record.judgement
-    if judgement is not None and not judgement.held:
-        kinds = ", ".join(f"{kind.value} {count:,}" for kind, count in judgement.counts.items() if count)
+    counts = {} if judgement is None else judgement.counts
+    wrong = [f"{kind.value} {count:,}" for kind, count in counts.items() if count] + [*record.complaints]
+    if wrong:
         early = "; the run was interrupted as well" if record.interrupted is not None else ""
-        return Verdict.BROKEN, f"The cluster did not keep its word: {kinds}{early}."
+        return Verdict.BROKEN, f"The cluster did not keep its word: {', '.join(wrong)}{early}."
     if record.interrupted is not None:
         return Verdict.INTERRUPTED, f"{record.interrupted}. Nothing is known to be wrong with what was seen."
     if judgement is None:

@@ -15,7 +15,16 @@ from uuid import UUID
 
 from chaos.anomalies import Judgement, check
 from chaos.cluster.administrators import Administrator, Founder
-from chaos.cluster.clients import Auditor, Client, LastReader, Notebook, Reader, Surroundings, Writer
+from chaos.cluster.clients import (
+    Auditor,
+    Client,
+    LastReader,
+    LastWriter,
+    Notebook,
+    Reader,
+    Surroundings,
+    Writer,
+)
 from chaos.cluster.climate import draw_climate, draw_shape
 from chaos.cluster.disbanders import Disbander, LastWitness
 from chaos.cluster.faults import Faults
@@ -32,7 +41,7 @@ from chaos.cluster.streams import Streams
 from chaos.cluster.watching import Watch
 from chaos.convergence import problems
 from chaos.disk import DiskConditions
-from chaos.history import Committed, Ending, OffsetFetched, Polled, Sent
+from chaos.history import Committed, Ending, OffsetFetched, Outcome, Polled, Sent, Settled
 from chaos.network import NetworkConditions
 from chaos.replication.invariants import ReplicationInvariants, ViolationError
 from chaos.trace import Trace
@@ -187,7 +196,11 @@ class History:
             for client in self._clients:
                 client.stop()
             self._await("a client does not finish", 60.0, lambda: all(each.done for each in self._clients))
+            self._check_that_nothing_was_refused()
             self._converge()
+            writer = LastWriter(self._surroundings, 97)
+            writer.start()
+            self._await("a mended cluster does not take a record", 30.0, lambda: writer.done)
             last = self._last()
             for client in last:
                 client.start()
@@ -267,6 +280,21 @@ class History:
             for machine in self._machines.values()
             if not machine.is_controller and machine.node_id not in active
         ]
+
+    def _check_that_nothing_was_refused(self) -> None:
+        """Where nothing fails, writers have no reason to give up a record."""
+        if self._climate.every:
+            return
+        writers = {each.name for each in self._clients if isinstance(each, Writer)}
+        given_up = [
+            event.record
+            for event in self.notebook.events
+            if isinstance(event, Settled)
+            and event.client in writers
+            and event.outcome is not Outcome.ACKNOWLEDGED
+        ]
+        if given_up:
+            raise ViolationError(f"nothing failed, and {len(given_up)} records were not acknowledged")
 
     def _converge(self) -> None:
         deadline = self.world.now + CALM_BOUND

@@ -1,7 +1,8 @@
 """Run other people's clients: `python -m interop [CLIENT…]`, or `make interop`.
 
 Each client walks through the same steps; see interop/README.md. The exit status is 1 when a step comes to
-something else than on Apache Kafka, unless interop/known_differences.toml gives the reason.
+something else than on Apache Kafka, unless interop/known_differences.toml gives the reason; and when no
+client could be run, or one that was named could not.
 """
 
 from __future__ import annotations
@@ -137,6 +138,9 @@ def main() -> int:
         if chosen.list:
             _CONSOLE.print("\n".join(f"{each.name}: {each.title} ({each.language})" for each in clients))
             return 0
+        if not clients:
+            _CONSOLE.print("no client could be run")
+            return 1
         return _run(chosen, clients)
     except (InstallError, StartError, Unavailable) as error:
         _CONSOLE.print(str(error), markup=False)
@@ -144,7 +148,8 @@ def main() -> int:
 
 
 def _run(chosen: argparse.Namespace, clients: Sequence[Client]) -> int:
-    failed = False
+    # Who was asked for by name and left out has not passed.
+    failed = len(clients) < len(chosen.clients)
     recordings = {"kafka": Recording.read(KAFKA), "ours": Recording.read(OURS)}
     for against in ("kafka", "ours") if chosen.compare else (chosen.against,):
         title, reports = asyncio.run(run_all(clients, against, chosen.jobs))

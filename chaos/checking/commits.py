@@ -6,6 +6,8 @@ happened in either order. A commit without an answer may come true at any time a
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from math import inf
 from typing import TypeAlias
 
 from chaos.checking.findings import Anomaly, Findings
@@ -24,8 +26,8 @@ class _Commits:
     def __init__(self) -> None:
         self.done: list[Committed] = []
         """Acknowledged ones, as they were answered."""
-        self.possible: set[int] = set()
-        """Offsets of those without an answer."""
+        self.possible: dict[int, float] = {}
+        """Offsets of those without an answer, and when each was first asked for."""
         self.fetched: list[tuple[OffsetFetched, Committed]] = []
         """What was told, and the later commit that it contradicts: so far."""
 
@@ -45,7 +47,8 @@ class OffsetCommits:
             self.count += 1
             register.done.append(event)
         elif event.outcome is Outcome.UNKNOWN:
-            register.possible.add(event.offset)
+            began = event.at if event.began is None else event.began
+            register.possible[event.offset] = min(began, register.possible.get(event.offset, began))
 
     def ended(self, event: Ended, transaction: Transaction) -> None:
         """A transaction's commits hold, or may hold, from when its end was asked for."""
@@ -62,11 +65,14 @@ class OffsetCommits:
         if last is not None and event.offset != last.offset:
             register.fetched.append((event, last))
 
-    def judge(self, findings: Findings) -> None:
-        """Add what no commit explains."""
+    def judge(self, findings: Findings, transactions: Iterable[Transaction]) -> None:
+        """Add what no commit explains, nor one of those of `transactions` whose end nobody was told."""
+        unheard = self._unheard(transactions)
         for (group, topic, partition), register in self._registers.items():
             for event, last in register.fetched:
-                if event.offset in register.possible or self._explained(register, event, last):
+                if self._possible(register, event) or self._explained(register, event, last):
+                    continue
+                if unheard.get((group, topic, partition, event.offset), inf) <= event.at:
                     continue
                 text = "{} was told of {} for {}-{} (at {:.3f} s) after its commit of {} was acknowledged"
                 offset = "no offset" if event.offset is None else f"offset {event.offset}"
@@ -77,11 +83,28 @@ class OffsetCommits:
         return self._registers.setdefault((event.group, event.topic, event.partition), _Commits())
 
     @staticmethod
+    def _unheard(transactions: Iterable[Transaction]) -> dict[tuple[str, str, int, int | None], float]:
+        """When commits were asked for, by place and offset, of which the client died before the answer."""
+        asked: dict[tuple[str, str, int, int | None], float] = {}
+        for transaction in transactions:
+            if transaction.told is Fate.OPEN and transaction.fate is Fate.UNDECIDED:
+                for commit in transaction.commits:
+                    began = commit.at if transaction.asked is None else transaction.asked
+                    place = commit.group, commit.topic, commit.partition, commit.offset
+                    asked[place] = min(began, asked.get(place, began))
+        return asked
+
+    @staticmethod
     def _last_before(register: _Commits, began: float) -> Committed | None:
         for commit in reversed(register.done):
             if commit.at <= began:
                 return commit
         return None
+
+    @staticmethod
+    def _possible(register: _Commits, event: OffsetFetched) -> bool:
+        """Did a commit of that offset begin before this was answered, and have no answer itself?"""
+        return event.offset is not None and register.possible.get(event.offset, inf) <= event.at
 
     @staticmethod
     def _explained(register: _Commits, event: OffsetFetched, last: Committed) -> bool:

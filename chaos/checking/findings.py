@@ -15,7 +15,7 @@ class Anomaly(Enum):
     """What must not happen, whatever fails; named as in Jepsen's Kafka workload where that has a name."""
 
     LOST_WRITE = "lost write"
-    """Acknowledged, and not there when its partition was read past its offset."""
+    """Acknowledged, and not there when its partition was read past its offset; or read, and gone at last."""
     UNSEEN = "unseen"
     """Acknowledged, at an unknown offset or past the end of what was there at last, and never read."""
     INCONSISTENT_OFFSET = "inconsistent offset"
@@ -69,6 +69,8 @@ class Totals:
     polled: int = 0
     unjudged: int = 0
     """Acknowledged, not read, and nobody looked: there was no final read-back."""
+    not_read_back: int = 0
+    """Partitions that no final consumer has read."""
     transactions: int = 0
     committed: int = 0
     aborted: int = 0

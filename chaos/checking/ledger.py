@@ -16,6 +16,7 @@ from chaos.checking.transactions import NO_TRANSACTION, Transactions
 from chaos.history import ALTERED, Outcome, Polled, Read, Sent, Settled, Stored
 
 NOWHERE = -1
+EVERYWHERE = range(2**63)
 READ = 1
 READ_AS_COMMITTED = 2
 
@@ -28,6 +29,8 @@ class Place:
 
     __slots__ = (
         "compacted",
+        "found",
+        "found_after",
         "index",
         "number",
         "read_back_to",
@@ -48,6 +51,10 @@ class Place:
         """The end that a final consumer has read up to, NOWHERE if none has."""
         self.shown_whole = False
         """A final consumer of committed records has read it."""
+        self.found = EVERYWHERE
+        """The offsets among which the last final consumer found records: at all others there is none."""
+        self.found_after = 0
+        """How many sends there had been by then: of later ones it says nothing."""
         self.compacted = False
 
     def __str__(self) -> str:

@@ -25,12 +25,14 @@ _INTERNAL = 2
 class _Position:
     """Where one client is, partition by partition, in its present assignment."""
 
-    __slots__ = ("assignment", "number", "offsets")
+    __slots__ = ("assignment", "met", "number", "offsets")
 
     def __init__(self, number: int, assignment: int) -> None:
         self.number = number
         self.assignment = assignment
         self.offsets: dict[int, int] = {}
+        self.met: dict[int, range] = {}
+        """The offsets from the lowest to the highest that it got."""
 
 
 class _Gaps:
@@ -79,6 +81,8 @@ class PollOrder:
             if list(offsets) != list(range(before + 1, before + 1 + len(offsets))):
                 self._look(poll, run, before, internal)
             position.offsets[number] = offsets[-1]
+            met = position.met.get(number) or offsets
+            position.met[number] = range(min(met[0], *offsets), max(met[-1], *offsets) + 1)
 
     def _look(self, poll: Polled, run: Run, before: int, internal: bool) -> None:
         for offset in run.offsets:
@@ -116,6 +120,11 @@ class PollOrder:
                     kind = Anomaly.INTERNAL_POLL_SKIP if internal else Anomaly.EXTERNAL_POLL_SKIP
                     text = "{} went from offset {} of {} to {}, past {}"
                     findings.note(kind, text, self._clients[client], after, place, before, there[first])
+
+    def met(self, client: str, place: Place) -> range:
+        """The offsets from the lowest to the highest that a client got in its present assignment."""
+        position = self._positions.get(client)
+        return range(0) if position is None else position.met.get(place.number, range(0))
 
     def passed(self, place: Place) -> list[tuple[int, int]]:
         """The stretches of offsets that some consumer went past, (after, before), sorted and merged."""

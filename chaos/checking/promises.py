@@ -39,6 +39,9 @@ class Promises:
             if seen:
                 if outcome == REFUSED or seen & READ_AS_COMMITTED:
                     self._judge_shown(findings, slot)
+                place = ledger.streams[stream].place
+                if offset not in place.found and slot < place.found_after and self.is_due(slot):
+                    self._judge_gone(findings, slot, place)
             elif self.is_due(slot):
                 self._judge_missing(findings, slot)
             if outcome == ACKNOWLEDGED and offset != NOWHERE:
@@ -100,6 +103,15 @@ class Promises:
             findings.note(Anomaly.UNSEEN, text, *details)
         else:
             self.unjudged += 1
+
+    def _judge_gone(self, findings: Findings, slot: int, place: Place) -> None:
+        """It was there once: a final consumer began after it, or ended before it."""
+        ledger = self._ledger
+        offset = ledger.offsets[slot]
+        if not self._may_be_gone(place, slot, offset):
+            text = "record {} of {} was acknowledged, read at offset {} of {}, and is not there any more"
+            client = ledger.streams[ledger.stream[slot]].client
+            findings.note(Anomaly.LOST_WRITE, text, ledger.numbers[slot], client, offset, place)
 
     def _was_passed(self, place: Place, offset: int) -> bool:
         passed = self._passed.get(place.number)

@@ -19,17 +19,20 @@ class Fate(Enum):
     COMMITTED = "committed"
     ABORTED = "aborted"
     UNDECIDED = "undecided"
-    """Its commit was asked for and never answered."""
+    """Its commit was asked for and never answered: the answer was lost, or whoever asked died first."""
 
 
 class Transaction:
     """One transaction: its end, the offsets that it commits, and reads that came before their time."""
 
-    __slots__ = ("asked", "client", "commits", "early", "fate", "seen")
+    __slots__ = ("asked", "client", "commits", "early", "ending", "seen", "told")
 
     def __init__(self) -> None:
         self.client: str | None = None
-        self.fate = Fate.OPEN
+        self.told = Fate.OPEN
+        """What its client was told of its end."""
+        self.ending: bool | None = None
+        """The end that was last asked for, a commit or an abort; None if none was written down."""
         self.asked: float | None = None
         """When its commit was asked for, None if that was never written down."""
         self.seen = False
@@ -41,10 +44,17 @@ class Transaction:
     def end(self, event: Ended) -> None:
         """Take the end down. After a commit without an answer only an acknowledged one decides."""
         if event.commit and event.outcome is Outcome.ACKNOWLEDGED:
-            self.fate = Fate.COMMITTED
-        elif self.fate is Fate.OPEN:
+            self.told = Fate.COMMITTED
+        elif self.told is Fate.OPEN:
             unknown = event.commit and event.outcome is Outcome.UNKNOWN
-            self.fate = Fate.UNDECIDED if unknown else Fate.ABORTED
+            self.told = Fate.UNDECIDED if unknown else Fate.ABORTED
+
+    @property
+    def fate(self) -> Fate:
+        """What became of it: without an answer, what the end that its client asked for at last may do."""
+        if self.told is not Fate.OPEN or self.ending is None:
+            return self.told
+        return Fate.UNDECIDED if self.ending else Fate.ABORTED
 
     @property
     def committed(self) -> bool:
@@ -76,6 +86,7 @@ class Transactions:
     def ending(self, event: Ending) -> None:
         """Its end is asked for."""
         transaction = self.get(event.transaction)
+        transaction.ending = event.commit
         if event.commit and transaction.asked is None:
             transaction.asked = event.at
 

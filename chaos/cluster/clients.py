@@ -176,9 +176,12 @@ class Writer(Client):
                 self._give_up()
 
     async def _burst(self, producer: IdempotentProducer) -> None:
-        topic = self.surroundings.topic
         partition = self.rng.randrange(self.surroundings.partitions)
-        for _ in range(self.rng.choice((1, 20, 50, 90))):
+        await self._send(producer, partition, self.rng.choice((1, 20, 50, 90)))
+
+    async def _send(self, producer: IdempotentProducer, partition: int, count: int) -> None:
+        topic = self.surroundings.topic
+        for _ in range(count):
             key = self.rng.randrange(KEYS)
             key_bytes = b"%d" % key
             record = self.surroundings.notebook.new_record()
@@ -197,6 +200,18 @@ class Writer(Client):
         for waiting in self._waiting.values():
             while waiting:
                 self.note(Settled(self.name, self.now, waiting.popleft(), Outcome.UNKNOWN))
+
+
+class LastWriter(Writer):
+    """Writes to every partition once more when all is mended: whoever refuses a record now, fails."""
+
+    async def work(self, cluster: Cluster) -> None:
+        async with IdempotentProducer(
+            cluster, on_acknowledged=self._acknowledged, clock_ms=self.now_ms
+        ) as producer:
+            for partition in range(self.surroundings.partitions):
+                await self._send(producer, partition, 1)
+            await producer.flush()
 
 
 class Reader(Client):

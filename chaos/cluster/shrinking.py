@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import replace
 
 from chaos.cluster.plan import Plan
@@ -20,11 +20,9 @@ def shrink(plan: Plan, run: Run, tell: Callable[[Plan], None]) -> tuple[Plan, Hi
     if result.problem is None:
         raise ValueError(f"seed {plan.seed} does not fail")
     kind = _kind(result)
-    shorter = replace(plan, length=max(0.5, min(plan.length, result.length)))
-    for candidates in ([shorter], _leaving_out(plan, result.kinds), None, None):
-        tries = _leaving_out(plan, (*result.clients, *result.faults)) if candidates is None else candidates
-        for candidate in tries:
-            smaller = replace(plan, without=plan.without | candidate.without, length=candidate.length)
+    for step in (_shorter, _without_kinds, _without_each, _without_each):
+        for candidate in step(plan, result):
+            smaller = replace(candidate, without=plan.without | candidate.without)
             attempt = run(smaller)
             if attempt.problem is not None and _kind(attempt) == kind:
                 plan, result = smaller, attempt
@@ -32,10 +30,19 @@ def shrink(plan: Plan, run: Run, tell: Callable[[Plan], None]) -> tuple[Plan, Hi
     return plan, result
 
 
-def _leaving_out(plan: Plan, names: Iterable[str]) -> list[Plan]:
-    return [plan.less(name) for name in names]
+def _shorter(plan: Plan, result: HistoryResult) -> list[Plan]:
+    return [replace(plan, length=max(0.5, min(plan.length, result.length)))]
+
+
+def _without_kinds(plan: Plan, result: HistoryResult) -> list[Plan]:
+    return [plan.less(kind) for kind in result.kinds]
+
+
+def _without_each(plan: Plan, result: HistoryResult) -> list[Plan]:
+    return [plan.less(name) for name in (*result.clients, *result.faults)]
 
 
 def _kind(result: HistoryResult) -> str:
-    """What kind of failure it is: which error, or which anomalies."""
-    return (result.problem or "").split(":", 1)[0]
+    """What kind of failure it is: which error, or which anomaly before all others."""
+    error, _, text = (result.problem or "").partition(":")
+    return f"{error}:{text.partition(':')[0]}" if error == "anomalies" else error

@@ -11,7 +11,7 @@ from pathlib import Path
 from chaos.anomalies import Judgement
 from chaos.harness.picture import Scene
 from chaos.harness.run import Run
-from chaos.harness.verdict import OUTAGE, failovers, percentiles
+from chaos.harness.verdict import OUTAGE, complaints, failovers, percentiles, unproven
 from chaos.harness.watcher import CONTROLLER
 from chaos.report import Election, FaultSpan, Latency, Rates, RunRecord, Unavailability
 
@@ -29,7 +29,8 @@ def run_record(run: Run, judgement: Judgement) -> RunRecord:
         started=run.started,
         duration=0.0,
         judgement=judgement,
-        interrupted=run.failure,
+        interrupted=unproven(run, judgement),
+        complaints=complaints(run),
     )
     if scene is None:
         return told

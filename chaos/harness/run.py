@@ -26,7 +26,7 @@ from chaos.harness.power.disks import Disks
 from chaos.harness.replicas import differing
 from chaos.harness.schedule import BOUND, NotRecoveredError, Schedule
 from chaos.harness.skewed_node import set_offset
-from chaos.harness.stage import Stage, clock_file
+from chaos.harness.stage import NodeEndedError, Stage, clock_file
 from chaos.harness.tasks import Role
 from chaos.harness.watcher import Watcher
 from chaos.harness.workloads import Cast, cast, read_back_task
@@ -53,7 +53,7 @@ GRACE = 120.0
 LOOK_EVERY = 0.25
 LOOKS_A_LINE = 20
 
-FAILURES = (ClientError, NotRecoveredError, StartError, KafkaError, *CONNECTION_FAILURES)
+FAILURES = (ClientError, NodeEndedError, NotRecoveredError, StartError, KafkaError, *CONNECTION_FAILURES)
 
 
 @dataclass(slots=True)
@@ -133,6 +133,7 @@ class Run:
         scene.phase = "hurting"
         await scene.schedule.run(time.monotonic() + self.options.duration)
         scene.phase = "finishing"
+        stage.check_that_all_run()
         await stage.mend()
         await stage.until_whole()
         await crew.done(Role.PRODUCE, timeout=GRACE)
@@ -144,6 +145,7 @@ class Run:
         if crew.running(Role.READ_BACK):
             raise ClientError("reading everything back took too long")
         scene.phase = "judging"
+        stage.check_that_all_run()
         await stage.nodes.stop()
         self.differing = await asyncio.to_thread(differing, stage.nodes.plan, people.topics)
 

@@ -23,6 +23,10 @@ from kraft.local_cluster import LocalCluster, NodePlan
 ANSWER_TIMEOUT = 2.0
 
 
+class NodeEndedError(Exception):
+    """A node is gone although it was to run: whoever hurts nodes starts them again."""
+
+
 @dataclass(slots=True)
 class Stage:
     """A running cluster behind proxies, and a client that watches it from outside."""
@@ -119,12 +123,23 @@ class Stage:
         await asyncio.gather(*(self.faults.restart(node_id) for node_id in down))
 
     async def until_whole(self) -> None:
-        """Wait until there is an active controller and every replica is in sync; raises TimeoutError."""
+        """Wait until there is an active controller and every replica is in sync.
+
+        Raises TimeoutError, and NodeEndedError: a controller that has ended by itself is missed by nobody.
+        """
+        self.check_that_all_run()
         await self.observer.active_controller()
         await self.observer.until(self._everybody_says_so)
 
+    def check_that_all_run(self) -> None:
+        """Raises NodeEndedError."""
+        ended = [process.name for process in self.nodes.processes.values() if not process.running]
+        if ended:
+            raise NodeEndedError(f"ended by itself: {', '.join(ended)}")
+
     async def _everybody_says_so(self) -> bool:
         """Every broker is asked: one that was away may not know yet what has happened meanwhile."""
+        self.check_that_all_run()
         request = MetadataRequest(None)
         for broker in self.brokers:
             if broker not in self.observer.client.brokers:
@@ -149,4 +164,4 @@ def minority(members: Sequence[int]) -> int:
     return (len(members) - 1) // 2
 
 
-__all__ = ["Stage", "minority"]
+__all__ = ["NodeEndedError", "Stage", "minority"]

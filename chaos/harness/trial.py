@@ -19,7 +19,7 @@ from chaos.harness.nemeses.power import PowerCut
 from chaos.harness.options import OptionError, RunOptions
 from chaos.harness.power.mounting import enter_private_mounts
 from chaos.harness.run import Run
-from chaos.harness.verdict import verdict_lines
+from chaos.harness.verdict import held, verdict_lines
 from chaos.history import Event
 from chaos.history_file import HistoryWriter
 from chaos.report import require_drawing, write_report
@@ -58,10 +58,10 @@ def _tried(run: Run, interruptions: Interruptions) -> int:
         run.console.print(line, highlight=False, markup=False, soft_wrap=True)
     if status:
         return status
-    held = run.failure is None and judgement.held and not run.differing and not run.tracebacks
-    if not held:
-        keep_evidence(run, options.out / "evidence")
-    return HELD if held else FAILED
+    if held(run, judgement):
+        return HELD
+    keep_evidence(run, options.out / "evidence")
+    return FAILED
 
 
 async def _interruptible(run: Run, interruptions: Interruptions) -> int:

@@ -69,8 +69,7 @@ def verdict_lines(run: Run, judgement: Judgement) -> Iterator[str]:
         yield from _timing(scene)
     yield from judgement.lines()
     yield from run.differing
-    if run.tracebacks:
-        yield f"tracebacks in the logs of {', '.join(run.tracebacks)}"
+    yield from _complaints_of_logs(run)
     yield f"seed {run.options.seed}: {run.options.command}"
     yield _last_word(run, judgement)
 
@@ -102,11 +101,37 @@ def _timing(scene: Scene) -> Iterator[str]:
     yield f"a partition did not answer for more than {OUTAGE:.0f} s: {len(outages)} times"
 
 
+def held(run: Run, judgement: Judgement) -> bool:
+    """True only if the run came to its end, all was looked at, and nothing is wrong."""
+    return judgement.held and not complaints(run) and unproven(run, judgement) is None
+
+
+def complaints(run: Run) -> list[str]:
+    """What is wrong beside the history."""
+    return [*run.differing, *_complaints_of_logs(run)]
+
+
+def _complaints_of_logs(run: Run) -> list[str]:
+    return [f"tracebacks in the logs of {', '.join(run.tracebacks)}"] if run.tracebacks else []
+
+
+def unproven(run: Run, judgement: Judgement) -> str | None:
+    """Why nobody can say that it held, although nothing may be known to be wrong; None if one can."""
+    if run.failure is not None:
+        return run.failure
+    if not judgement.totals.acknowledged:
+        return "no record was acknowledged"
+    if judgement.totals.not_read_back:
+        return f"{judgement.totals.not_read_back} partitions were not read back"
+    return None
+
+
 def _last_word(run: Run, judgement: Judgement) -> str:
     if not judgement.held or run.differing:
         return "THE CLUSTER DID NOT KEEP ITS WORD"
     if run.tracebacks:
         return "NODES COMPLAINED OF THEMSELVES: their logs have tracebacks"
-    if run.failure is not None:
-        return f"not finished: {run.failure}"
+    reason = unproven(run, judgement)
+    if reason is not None:
+        return f"not finished: {reason}"
     return "it held: nothing lost, nothing doubled, nothing out of order"

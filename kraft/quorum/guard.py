@@ -1,8 +1,8 @@
 """The rules that pysyncobj does not keep and Raft needs, each a function of a message and the log.
 
 Committed entries are lost, or a state machine goes back in time, where one of them is missing; the simulation
-takes them away one at a time and finds that. Section numbers are those of the Raft paper (Ongaro and
-Ousterhout, 2014).
+takes them away one at a time and finds that, `counts_vote` apart: its network repeats nothing. Section
+numbers are those of the Raft paper (Ongaro and Ousterhout, 2014).
 """
 
 from __future__ import annotations

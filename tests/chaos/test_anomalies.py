@@ -89,6 +89,23 @@ def test_a_lost_write() -> None:
     assert found(THREE, polled((1, 2), (2, 3)), read_back(3)) == {Anomaly.LOST_WRITE: 1}
 
 
+def test_what_somebody_read_and_a_final_consumer_does_not_find_is_lost() -> None:
+    def at_last(*records: tuple[int, int], end: int) -> dict[Anomaly, int]:
+        return found(THREE, ALL_THREE, polled(*records), read_back(end))
+
+    assert at_last((0, 1), (1, 2), (2, 3), end=3) == {}
+    assert at_last((0, 1), (1, 2), end=2) == {Anomaly.LOST_WRITE: 1}, "its end is gone"
+    assert at_last((0, 1), (1, 2), end=3) == {Anomaly.LOST_WRITE: 1}, "there is nothing at its end"
+    assert at_last((1, 2), (2, 3), end=3) == {Anomaly.LOST_WRITE: 1}, "its beginning is gone"
+    assert at_last(end=0) == {Anomaly.LOST_WRITE: 3}
+    later = [polled((0, 1), (1, 2), (2, 3)), read_back(3), *stored(4, 3), polled((3, 4), client="other")]
+    assert found(THREE, later) == {}, "what was sent afterwards"
+    maybe = [sent(4), settled(4, MAYBE), polled((3, 4), client="other")]
+    assert found(THREE, maybe, polled((0, 1), (1, 2), (2, 3)), read_back(3)) == {}, "nobody promised it"
+    trimmed = Trimmed("c", 0.0, "t", 0, 1)
+    assert found(THREE, ALL_THREE, polled((1, 2), (2, 3)), read_back(3), trimmed) == {}
+
+
 def test_a_batch_is_acknowledged_as_its_records_are() -> None:
     batch = [sent(1), sent(2), sent(3)]
     assert found(batch, Stored("p", 0.0, (1, 2, 3), 0)) == found(THREE)
@@ -135,6 +152,8 @@ def test_unseen() -> None:
     assert found(TWO, polled((0, 1)), read_back(1)) == {Anomaly.UNSEEN: 1}
     assert found(stored(1, None), read_back(0)) == {Anomaly.UNSEEN: 1}
     assert check([*TWO, polled((0, 1))]).totals.unjudged == 1
+    assert check([*TWO, polled((0, 1))]).totals.not_read_back == 1
+    assert check([*TWO, polled((0, 1)), read_back(1), polled((0, 1), partition=3)]).totals.not_read_back == 1
 
 
 def test_an_inconsistent_offset() -> None:
@@ -188,6 +207,20 @@ def test_a_commit_without_an_answer_may_have_an_end_later() -> None:
     history = [*stored(1, 0, transaction=7), ended(7, True, MAYBE)]
     assert found(history, ended(7, True), read_back(1)) == {Anomaly.LOST_WRITE: 1}
     assert found(history, ended(7, False), committed_only((0, 1))) == {}, "the abort may have come too late"
+
+
+def test_a_client_that_dies_while_it_asks_leaves_a_commit_without_an_answer_or_an_abort() -> None:
+    history = [*stored(1, 0, transaction=7), *stored(2, 1, transaction=7)]
+    asked, gave_up = Ending("p", 0.0, 7, commit=True), Ending("p", 0.0, 7, commit=False)
+    part = committed_only((0, 1)), read_back(3)
+    assert found(history, asked, committed_only((0, 1), (1, 2)), read_back(3)) == {}
+    assert found(history, asked, read_back(3)) == {}, "it may not have been committed"
+    assert found(history, asked, *part) == {Anomaly.LOST_WRITE: 1}, "it was, and a part of it is missing"
+    assert found(history, gave_up, *part) == {Anomaly.ABORTED_READ: 1}
+    assert found(history, asked, gave_up, *part) == {Anomaly.ABORTED_READ: 1}
+    assert found(history, asked, ended(7, False), *part) == {Anomaly.ABORTED_READ: 1}
+    assert check([*history, asked]).totals.committed == check([*history, asked]).totals.aborted == 0
+    assert check([*history, gave_up]).totals.aborted == 1
 
 
 def test_an_uncommitted_read() -> None:
@@ -320,6 +353,10 @@ def test_a_lost_commit() -> None:
 
 def test_a_commit_that_overlaps_may_come_first_or_last() -> None:
     assert found(commit(5, 1.0), commit(8, 2.0, MAYBE), fetched(5, 3.0, 3.1), fetched(8, 4.0, 4.1)) == {}
+    lost = {Anomaly.LOST_COMMIT: 1}
+    late = commit(5, 4.0, MAYBE)
+    assert found(commit(5, 1.0), commit(8, 2.0), fetched(5, 3.0, 3.1), late) == lost, "not asked for yet"
+    assert found(commit(5, 1.0), commit(8, 2.0), fetched(5, 3.0, 3.1), late._replace(began=3.05)) == {}
     assert found(commit(5, 1.0), fetched(8, 2.0, 2.1), commit(8, 3.0, began=1.5)) == {}
     assert found(commit(5, 1.0), fetched(8, 2.0, 2.1), commit(8, 3.0, began=2.5)) == {Anomaly.LOST_COMMIT: 1}
     assert found(commit(5, 1.0), fetched(5, 0.5, 2.1), commit(8, 1.5)) == {}
@@ -338,6 +375,16 @@ def test_a_transaction_takes_its_offsets_with_it() -> None:
     assert [found(first, second, unknown, new), found(first, second, unknown, old)] == [{}, {}]
 
 
+def test_offsets_of_a_transaction_whose_client_died_before_the_answer_may_hold() -> None:
+    first, second, asked = commit(5, 1.0), commit(8, 2.0, transaction=7), Ending("p", 3.0, 7, commit=True)
+    old, new = fetched(5, 4.0, 4.1), fetched(8, 4.0, 4.1)
+    lost = {Anomaly.LOST_COMMIT: 1}
+    assert [found(first, second, asked, told) for told in (old, new)] == [{}, {}]
+    assert found(first, second, new) == lost, "its commit was never asked for"
+    assert found(first, second, fetched(8, 2.1, 2.9), asked) == lost, "or not yet"
+    assert found(first, second, asked, asked._replace(commit=False), new) == lost, "or it gave it up"
+
+
 def copy(record: int, original: int, transaction: int) -> Sent:
     return Sent("copier", 0.0, record, "copies", 0, 0, transaction, original)
 
@@ -352,6 +399,9 @@ def test_a_record_is_copied_once() -> None:
     assert found(once, ended(7, False), again, ended(8, True)) == {Anomaly.NOT_COPIED: 1}
     assert found(once, ended(7, True, MAYBE), shown, again, ended(8, True)) == {Anomaly.COPIED_TWICE: 1}
     assert found(once, ended(7, True, MAYBE), again, ended(8, True)) == {}, "nobody looked"
+    asked = Ending("copier", 0.0, 7, commit=True)
+    assert found(once, asked, shown, again, ended(8, True)) == {Anomaly.COPIED_TWICE: 1}, "its copier died"
+    assert found(once, asked, again, ended(8, True)) == {}
     dirty = Polled("c", 0.0, 0, (Read("copies", 0, 0, 11), Read("copies", 0, 1, 12)))
     end = ReadBack("c", 0.0, "copies", 0, 4)
     lost = [*once, ended(7, True, MAYBE), *again, ended(8, True), ReadBack("c", 0.0, "t", 0, 2)]

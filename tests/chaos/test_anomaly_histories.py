@@ -294,13 +294,34 @@ class Plant:
             ]
         )
         assume(self.place != ("t", 0) or record not in {event.copy_of for event in self.sent.values()})
+        self.hide(record, [event.client for event in self.events if isinstance(event, Polled)])
+
+    def hide(self, record: int, clients: list[str]) -> None:
+        """These clients never get the record."""
         for index, event in enumerate(self.events):
-            if isinstance(event, Polled):
+            if isinstance(event, Polled) and event.client in clients:
                 left = tuple(read for read in event.records if read.record != record)
                 self.events[index] = event._replace(records=left)
 
+    def gone(self) -> None:
+        """Somebody reads the first record of a partition, or the last, and the final consumer does not."""
+        readers: dict[int, list[str]] = {}
+        for event in self.events:
+            for read in event.records if isinstance(event, Polled) else ():
+                if (read.topic, read.partition) == self.place:
+                    readers.setdefault(read.record, []).append(event.client)
+        at_last = sorted(record for record, clients in readers.items() if "last committed" in clients)
+        record = self.one(at_last[:1] + at_last[-1:])
+        assume(self.sent[record].transaction is None)
+        assume(record in self.settled and self.settled[record].outcome is YES)
+        assume({"loose", "strict", "strict too"} & {*readers[record]})
+        self.hide(record, ["last committed"])
+
     def lost_write(self) -> None:
-        self.unread(told=True)
+        if self.rng.random() < 0.5:
+            self.unread(told=True)
+        else:
+            self.gone()
 
     def unseen(self) -> None:
         assume(self.log.start == 0)

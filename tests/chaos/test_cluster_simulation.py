@@ -9,16 +9,20 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner
 
 from chaos.__main__ import app
+from chaos.cluster.climate import draw_climate
 from chaos.cluster.mutants import MUTANTS
 from chaos.cluster.nodes import NodeProcess
 from chaos.cluster.plan import Plan
 from chaos.layers import find, leave_the_dead_alone, run_seeds
-from chaos.simulation import History
+from chaos.simulation import TOPIC, History
+from kafkawire.errors import ErrorCode, KafkaError
+from replication.partition import Partition
 
 HISTORIES = 500
 CHUNK = 25
@@ -83,6 +87,25 @@ def test_a_planted_bug_is_found(mutant: str) -> None:
     assert found is not None, f"the simulation does not notice: {MUTANTS[mutant].description}"
     (without,) = run_seeds("cluster", found.seed, 1, jobs=1)
     assert without.problem is None
+
+
+def test_a_cluster_that_takes_no_record_does_not_hold(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With faults a writer may give up; a mended cluster, or one that nothing hurts, has no excuse."""
+    append = Partition.append
+
+    def refuse_orders(partition: Partition, *args: Any, **options: Any) -> Any:
+        if partition.topic == TOPIC:
+            raise KafkaError(ErrorCode.INVALID_RECORD)
+        return append(partition, *args, **options)
+
+    monkeypatch.setattr(Partition, "append", refuse_orders)
+    calm = next(seed for seed in range(100) if not draw_climate(Plan(seed).chance("climate")).every)
+    rough = next(seed for seed in range(100) if draw_climate(Plan(seed).chance("climate")).every)
+    problems = [next(run_seeds("cluster", seed, 1, jobs=1)).problem for seed in (calm, rough)]
+    assert [problem is not None and problem.partition(",")[0] for problem in problems] == [
+        "ViolationError: nothing failed",
+        "KafkaError: INVALID_RECORD: orders-0: INVALID_RECORD",
+    ]
 
 
 def test_a_history_is_the_same_in_every_process() -> None:

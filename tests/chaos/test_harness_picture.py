@@ -9,6 +9,7 @@ import pytest
 from rich.console import Console
 
 from chaos.anomalies import check
+from chaos.harness.account import run_record
 from chaos.harness.command import RunText, parse_options
 from chaos.harness.interruptions import Interruptions
 from chaos.harness.journal import parse_line
@@ -17,9 +18,11 @@ from chaos.harness.picture import Scene, picture, status_line
 from chaos.harness.run import Run
 from chaos.harness.schedule import Injury, Schedule
 from chaos.harness.trial import judge, keep_evidence
-from chaos.harness.verdict import failovers, verdict_lines
+from chaos.harness.verdict import failovers, held, verdict_lines
 from chaos.harness.watcher import CONTROLLER, Election, Watcher
+from chaos.history import Event, Outcome, Polled, Read, ReadBack, Sent, Settled
 from chaos.history_file import read_history
+from chaos.report import Verdict, verdict_of
 from kraft.client.cluster import Cluster, Partition
 
 
@@ -82,7 +85,8 @@ def test_the_figures_end_with_the_command_and_the_verdict(scene: Scene, tmp_path
     run = Run(parse_options(text, None, tmp_path / "out", keep=False), tmp_path, Console(), scene)
     scene.schedule.injuries[1].recovered = 109.0
     run.tracebacks = ["broker-1"]
-    *_, traceback, command, word = verdict_lines(run, check([]))
+    judgement = check(READ_BACK)
+    *_, traceback, command, word = verdict_lines(run, judgement)
     assert traceback == "tracebacks in the logs of broker-1"
     assert command == (
         "seed 7: python -m chaos run --nodes 3+3 --nemesis kill,pause --for 1m --every 8s --seed 7 "
@@ -90,11 +94,42 @@ def test_the_figures_end_with_the_command_and_the_verdict(scene: Scene, tmp_path
     )
     assert word.startswith("NODES COMPLAINED")
     run.tracebacks = []
-    assert [*verdict_lines(run, check([]))][-1].startswith("it held")
+    assert [*verdict_lines(run, judgement)][-1].startswith("it held")
     run.differing = ["t-0 of broker-1 and broker-2 differ at byte 4"]
-    *lines, word = verdict_lines(run, check([]))
+    *lines, word = verdict_lines(run, judgement)
     assert word == "THE CLUSTER DID NOT KEEP ITS WORD"
     assert run.differing[0] in lines
+
+
+READ_BACK = [
+    Sent("p", 0.0, 1, "t", 0, 0),
+    Settled("p", 0.0, 1, Outcome.ACKNOWLEDGED, 0),
+    Polled("c", 0.0, 0, (Read("t", 0, 0, 1),)),
+    ReadBack("c", 0.0, "t", 0, 1),
+]
+
+
+@pytest.mark.parametrize(
+    ("how", "events", "verdict", "said"),
+    [
+        ({}, READ_BACK, Verdict.HELD, "it held"),
+        ({"failure": "interrupted"}, READ_BACK, Verdict.INTERRUPTED, "not finished: interrupted"),
+        ({}, READ_BACK[:-1], Verdict.INTERRUPTED, "not finished: 1 partitions were not read back"),
+        ({}, READ_BACK[:1], Verdict.INTERRUPTED, "not finished: no record was acknowledged"),
+        ({"differing": ["t-0 differs"]}, READ_BACK, Verdict.BROKEN, "THE CLUSTER DID NOT KEEP ITS WORD"),
+        ({"tracebacks": ["broker-1"]}, READ_BACK, Verdict.BROKEN, "NODES COMPLAINED OF THEMSELVES"),
+        ({}, READ_BACK[:2] + READ_BACK[3:], Verdict.BROKEN, "THE CLUSTER DID NOT KEEP ITS WORD"),
+    ],
+)
+def test_only_what_was_looked_at_held_in_the_report_as_in_the_last_line(
+    how: dict[str, Any], events: list[Event], verdict: Verdict, said: str, tmp_path: Path
+) -> None:
+    text = RunText("3+3", "kill", "1m", "8s", "7", "produce", None)
+    run = Run(parse_options(text, None, tmp_path / "out", keep=False), tmp_path, Console(), **how)
+    judgement = check(events)
+    assert [*verdict_lines(run, judgement)][-1].startswith(said)
+    assert verdict_of(run_record(run, judgement))[0] is verdict
+    assert held(run, judgement) == (verdict is Verdict.HELD)
 
 
 def test_what_shows_that_it_did_not_hold_is_kept(tmp_path: Path) -> None:

@@ -202,6 +202,7 @@ def test_an_interrupted_run_and_texts_that_look_like_markup(tmp_path: Path) -> N
         ({}, Verdict.HELD),
         ({"judgement": LOST}, Verdict.BROKEN),
         ({"judgement": LOST, "interrupted": "Stopped"}, Verdict.BROKEN),
+        ({"complaints": ["t-0 of broker-1 and broker-2 differ at byte 4"]}, Verdict.BROKEN),
         ({"interrupted": "Stopped"}, Verdict.INTERRUPTED),
         ({"interrupted": "Stopped", "judgement": None}, Verdict.INTERRUPTED),
         ({"judgement": None}, Verdict.NOTHING_SHOWN),

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
+from interop import __main__ as interop
 from interop import page
 from interop.clients import Client, FetchError, InstallError, every_client, load, prepare
-from interop.execution import Report, TellingError, read_line, run
+from interop.execution import Outcome, Report, TellingError, read_line, run
 from interop.judgement import Known, differences, known_differences
 from interop.recording import KAFKA, OURS, Recording
 from interop.steps import EXPECTED, OK
@@ -104,6 +106,34 @@ def test_a_client_whose_needs_are_not_met_is_left_out(
     client = client_of(tmp_path, f"needs = {needs}\nrun = []", monkeypatch)
     with pytest.raises(Unavailable, match=complaint):
         prepare(client)
+
+
+@pytest.mark.parametrize(
+    ("named", "there", "status"),
+    [
+        ((), (), 1),
+        ((), ("kcat",), 0),
+        (("kcat",), ("kcat",), 0),
+        (("java",), (), 1),
+        (("kcat", "java"), ("kcat",), 1),
+    ],
+)
+def test_who_was_asked_for_and_is_left_out_has_not_passed(
+    named: tuple[str, ...], there: tuple[str, ...], status: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def prepared(client: Client) -> None:
+        if client.name not in there:
+            raise Unavailable(f"{client.name} is not here")
+
+    async def ran(clients: Sequence[Client], against: str, jobs: int) -> tuple[str, list[Report]]:
+        outcomes = {step: Outcome(outcome) for step, outcome in ALL_GOOD.items()}
+        return "nothing", [Report(each.name, outcomes=outcomes) for each in clients]
+
+    monkeypatch.setattr("interop.__main__.prepare", prepared)
+    monkeypatch.setattr("interop.__main__.run_all", ran)
+    monkeypatch.setattr("interop.__main__.Recording.read", lambda _: Recording())
+    monkeypatch.setattr(sys, "argv", ["interop", *named])
+    assert interop.main() == status
 
 
 def test_installing_happens_once_for_the_same_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 
 from chaos.quorum.node import DIRECTORY
@@ -125,12 +127,15 @@ def test_a_node_behind_in_terms_catches_up_without_an_election(make_cluster):
     lost = others(cluster, cluster.leader())[0]
     cluster.isolate(lost.node_id)
     old = cluster.leader()
-    old.pause()
-    cluster.run(1.0)
-    old.resume()
-    cluster.run(1.0)
+    old.crash(power_lost=False)
+    old.start()
+    cluster.run(2.0)
+    before = cluster.leader().log.leadership
+    assert lost.log.leadership.term < before.term
     cluster.network.mend_all()
-    cluster.until(lambda: lost.log.leadership == cluster.leader().log.leadership, bound=2.0)
+    cluster.until(lambda: lost.log.leadership == before, bound=2.0)
+    cluster.run(1.0)
+    assert cluster.leader().log.leadership == before
 
 
 def test_a_leader_with_a_stuck_disk_hands_over(make_cluster):
@@ -194,3 +199,27 @@ def test_a_fresh_quorum_of_three_has_a_leader_soon(make_cluster):
     for seed in range(10):
         cluster = make_cluster(3, seed)
         assert cluster.until(lambda c=cluster: any(c._leads(node) for node in c.nodes)) < 1.0
+
+
+def test_a_vote_that_is_repeated_counts_once(make_cluster):
+    """One voter's answer arrives three times, those of all others get lost: two of five have voted."""
+    cluster = make_cluster(5)
+    arrives = {node.node_id: node.received for node in cluster.nodes}
+
+    def received(own_id, peer, payload):
+        voter = 1 if own_id != 1 else 2
+        if b"response_vote" not in payload:
+            arrives[own_id](peer, payload)
+        elif peer == voter:
+            for _ in range(3):
+                arrives[own_id](peer, payload)
+
+    for node in cluster.nodes:
+        node.received = partial(received, node.node_id)
+    cluster.run(5.0)
+    told = [each for node in cluster.nodes for each in node.leaderships]
+    assert max(each.term for each in told) > 1, "somebody stood for election"
+    assert {each.leader_id for each in told} == {None}
+    for node in cluster.nodes:
+        node.received = arrives[node.node_id]
+    cluster.commit([b"a"])

@@ -14,7 +14,7 @@ MOST_CUT = 64 * 1024
 
 
 class FullDisk(Nemesis):
-    """The largest file of a node can grow no further: the node has to stop, and loses nothing."""
+    """The largest log that a node writes to can grow no further: the node has to stop, and loses nothing."""
 
     name = "full-disk"
 
