@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import random
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from uuid import UUID
 
 import pytest
@@ -22,6 +21,7 @@ from logstore.memory import MemoryStorage
 from replication.outbox import Outbox
 from replication.partition import Partition
 from replication.settings import ReplicationSettings
+from tests.background import running
 
 ROOT = "data"
 NOW_MS = 1_700_000_000_000
@@ -124,24 +124,13 @@ def offsets(log: Log) -> list[int]:
     return found
 
 
-@contextlib.asynccontextmanager
-async def running(place: Place) -> AsyncIterator[None]:
-    task = asyncio.create_task(place.cleaner.run())
-    try:
-        yield
-    finally:
-        task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await task
-
-
 async def test_the_dirtiest_log_comes_first_and_what_is_clean_is_remembered() -> None:
     place = Place()
     some = place.host("some")
     some.log.compaction.cleaned_to = 6
     all_of_it = place.host("all")
     deleted = place.host("deleted", config=replace(CONFIG, cleanup_policy="delete"))
-    async with running(place):
+    async with running(place.cleaner.run()):
         await place.cleaned()
         assert (all_of_it.log.compaction.cleaned_to, some.log.compaction.cleaned_to) == (9, 6)
         some.log.config = replace(CONFIG, min_cleanable_dirty_ratio=0.1)
@@ -167,7 +156,7 @@ async def test_a_topic_that_is_deleted_meanwhile_leaves_nothing() -> None:
             place.directories.delete(doomed.log)
 
     place.synced = delete
-    async with running(place):
+    async with running(place.cleaner.run()):
         await place.cleaned()
     assert other.log.compaction.cleaned_to == 6
     place.directories.remove_deleted()
@@ -191,7 +180,7 @@ async def test_a_topic_that_is_deleted_in_the_middle_is_given_up(after: int) -> 
         return place.hosted.partitions.get(key)
 
     place.hosted.by_key = by_key  # type: ignore[method-assign]
-    async with running(place):
+    async with running(place.cleaner.run()):
         await place.cleaned()
     place.directories.remove_deleted()
     names = [name for name in place.storage.list(f"{ROOT}/anew-0") if name.endswith((".cleaned", ".swap"))]
@@ -210,7 +199,7 @@ async def test_a_follower_that_truncates_is_cleaned_another_time() -> None:
             asyncio.get_running_loop().call_soon(partition.log.truncate_to, 8)
 
     place.synced = cut
-    async with running(place):
+    async with running(place.cleaner.run()):
         await place.cleaned()
     assert (partition.log.end_offset, partition.log.compaction.cleaned_to) == (8, 6)
     assert offsets(partition.log) == [3, 4, 5, 6, 7]
@@ -222,7 +211,7 @@ async def test_a_log_with_a_damaged_batch_is_left_alone_and_others_are_cleaned()
     damaged, whole = place.host("damaged"), place.host("whole", count=6)
     damaged.log.config = replace(CONFIG, min_cleanable_dirty_ratio=0.1)
     place.storage.flip_bit(f"{ROOT}/damaged-0/{0:020d}.log", 8 * 70)
-    async with running(place):
+    async with running(place.cleaner.run()):
         await place.cleaned()
     assert (damaged.log.compaction.cleaned_to, whole.log.compaction.cleaned_to) == (0, 3)
     assert damaged.log.failed is None
@@ -243,7 +232,7 @@ async def test_a_full_disk_is_survived_and_a_failing_one_reported() -> None:
             place.storage.capacity = None
 
     place.synced = again
-    async with running(place):
+    async with running(place.cleaner.run()):
         await place.cleaned()
     assert (partition.log.compaction.cleaned_to, tries) == (9, 3)
     other = place.host("u")
@@ -267,7 +256,7 @@ async def test_others_have_their_turn_while_a_log_is_cleaned() -> None:
             await asyncio.get_running_loop().run_in_executor(None, lambda: None)
 
     other = asyncio.create_task(look())
-    async with running(place):
+    async with running(place.cleaner.run()):
         await place.cleaned()
     other.cancel()
     # The clock goes on by a millisecond per step, and a slice is two of them.
@@ -279,7 +268,7 @@ async def test_what_is_read_and_written_is_bounded_by_the_second() -> None:
     slow.host("t", count=60)
     loop = asyncio.get_running_loop()
     began = loop.time()
-    async with running(slow):
+    async with running(slow.cleaner.run()):
         await slow.cleaned()
     assert loop.time() - began > 0.1
 

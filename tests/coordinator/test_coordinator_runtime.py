@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import pytest
@@ -24,6 +23,7 @@ from kraft.coordinator.runtime import (
 )
 from logstore.config import LogConfig
 from logstore.log import Origin
+from tests.background import running
 
 
 class Counters:
@@ -148,17 +148,6 @@ class Scene:
         if log.end_offset == 0:
             return []
         return [header for _, header in headers(log.read(0, 1 << 20, up_to=log.end_offset).bytes())]
-
-
-@contextlib.asynccontextmanager
-async def running(scene: Scene) -> AsyncIterator[None]:
-    task = asyncio.create_task(scene.runtime.run())
-    try:
-        yield
-    finally:
-        task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await task
 
 
 @pytest.fixture
@@ -288,7 +277,7 @@ async def test_a_new_leader_loads_what_the_log_holds(scene: Scene) -> None:
     scene.lead()
     assert await error_of(scene.runtime.submit(0, count(b"n0"))) is ErrorCode.COORDINATOR_LOAD_IN_PROGRESS
     assert await error_of(scene.runtime.observe(0, value(b"n0"))) is ErrorCode.COORDINATOR_LOAD_IN_PROGRESS
-    async with running(scene):
+    async with running(scene.runtime.run()):
         await scene.followed.wait_for(("loaded", 2))
         assert await scene.runtime.observe(0, value(b"n0")) == 8
         assert await scene.runtime.observe(0, lambda shard, now, now_ms: shard.was_loaded)
@@ -301,7 +290,7 @@ async def test_a_load_is_given_up_when_the_leadership_goes(scene: Scene) -> None
     await scene.runtime.submit(0, count(b"a"))
     scene.lead()
     scene.lose()
-    async with running(scene):
+    async with running(scene.runtime.run()):
         await turn()
         assert scene.runtime.indices() == []
         assert scene.followed.events == [("loaded", 1), ("unloaded", 0)]
@@ -313,7 +302,7 @@ async def test_what_was_loaded_counts_only_when_it_is_committed(pair: Scene) -> 
     pair.runtime.submit(0, count(b"a"))
     await turn()
     pair.lead()
-    async with running(pair):
+    async with running(pair.runtime.run()):
         await pair.followed.wait_for(("loaded", 2))
         read = pair.runtime.observe(0, value(b"a"))
         await turn()
@@ -363,7 +352,7 @@ async def test_after_a_failed_append_the_shard_is_loaded_again(scene: Scene) -> 
     await scene.runtime.submit(0, count(b"a"))
     scene.replica.storage.fail_writes()
     await error_of(scene.runtime.submit(0, count(b"a")))
-    async with running(scene):
+    async with running(scene.runtime.run()):
         await scene.followed.wait_for(("unloaded", 0))
         await turn()
         assert await scene.runtime.observe(0, value(b"a")) == 1, "and not the 2 that was never written"
@@ -375,7 +364,7 @@ async def test_after_somebody_elses_batch_the_shard_is_loaded_again(scene: Scene
     foreign = build_batch([(clock.wall_ms(), b"a", b"7")])
     scene.replica.partition.append(foreign, -1, clock.monotonic(), clock.wall_ms(), Origin.COORDINATOR)
     assert await error_of(scene.runtime.submit(0, count(b"b"))) is ErrorCode.NOT_COORDINATOR
-    async with running(scene):
+    async with running(scene.runtime.run()):
         await scene.followed.wait_for(("unloaded", 0))
         await turn()
         assert await scene.runtime.observe(0, value(b"a")) == 7
@@ -386,7 +375,7 @@ async def test_a_shard_acts_on_time(scene: Scene, clock: Any) -> None:
         shard.deadline = now + 0.02
 
     scene.lead()
-    async with running(scene):
+    async with running(scene.runtime.run()):
         await scene.runtime.observe(0, plan)
         await turn()
         assert await scene.runtime.observe(0, value(b"ticks")) == 0
@@ -410,7 +399,7 @@ async def test_records_of_a_transaction_wait_for_its_marker(scene: Scene) -> Non
     transactional = [(batch.is_transactional, batch.producer_id) for batch in scene.batches()]
     assert transactional == [(False, -1), (True, 77), (True, 77)]
     scene.lead()
-    async with running(scene):
+    async with running(scene.runtime.run()):
         await scene.followed.wait_for(("loaded", 2))
         assert await scene.runtime.observe(0, value(b"a")) == 5
 

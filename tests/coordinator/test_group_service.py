@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import itertools
-from collections.abc import AsyncIterator
 from typing import Any
 from uuid import UUID
 
@@ -31,6 +29,7 @@ from logstore.config import LogConfig
 from metadata.delta import MetadataDelta
 from metadata.image import MetadataImage
 from metadata.records import RemoveTopicRecord, TopicRecord
+from tests.background import running
 
 
 class Scene:
@@ -91,16 +90,6 @@ class Scene:
                 raise
             return None
         return tuple(each.offset for _, (each,) in found)
-
-    @contextlib.asynccontextmanager
-    async def running(self) -> AsyncIterator[None]:
-        task = asyncio.ensure_future(self.coordinator.runtime.run())
-        try:
-            yield
-        finally:
-            task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await task
 
     async def state(self) -> str:
         described = await self.coordinator.observe("g", lambda shard, *now: shard.describe("g", *now))
@@ -177,7 +166,7 @@ async def test_offsets_go_with_a_topic_that_is_deleted_while_they_load(
     scene.lead()
     for change in later:
         scene.coordinator.metadata_changed(MetadataDelta(*change))
-    async with asyncio.timeout(5), scene.running():
+    async with asyncio.timeout(5), running(scene.coordinator.runtime.run()):
         while (found := await scene.committed("t", "u")) is None:  # noqa: ASYNC110 - the loop has to go round
             await asyncio.sleep(0)
         while not made_again and scene.replica.partition.log.end_offset == end:  # noqa: ASYNC110 - the same

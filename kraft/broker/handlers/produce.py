@@ -58,6 +58,8 @@ _COORDINATOR_AWAY: Final = frozenset(
 """The transaction could not be verified now. Not every producer knows these: NOT_ENOUGH_REPLICAS makes each
 of them repeat the request."""
 
+Uncommitted = list[tuple[Partition, int]]
+"""Partitions that do not have every replica of a batch yet, and the offsets at which the batches end."""
 Refused = Mapping[TopicPartition, ErrorCode]
 _NONE_REFUSED: Final[Refused] = MappingProxyType({})
 
@@ -97,7 +99,7 @@ class ProduceHandler:
         now_ms = context.clock.wall_ms()
         append = self._append if knows_zstd(request.header.api_version) else self._append_without_zstd
         results: list[ProduceResult] = []
-        uncommitted: list[tuple[Partition, int]] = []
+        uncommitted: Uncommitted = []
         for part in produce.partitions:
             code = self._refusal(part, refused) if refused else None
             if code is None:
@@ -164,15 +166,9 @@ class ProduceHandler:
         return None if partition is None else refused.get((partition.topic, partition.index))
 
     def _append(
-        self,
-        part: ProducePartition,
-        acks: int,
-        now: float,
-        now_ms: int,
-        uncommitted: list[tuple[Partition, int]],
+        self, part: ProducePartition, acks: int, now: float, now_ms: int, uncommitted: Uncommitted
     ) -> ProduceResult:
-        """Append one batch. Where its commit has to be waited for, the partition and the end of the batch
-        are added to `uncommitted`."""
+        """Append one batch, and note in `uncommitted` if its commit has to be waited for."""
         try:
             partition = self._partition(part)
             appended = partition.append(part.records or b"", acks, now, now_ms)
@@ -188,12 +184,7 @@ class ProduceHandler:
         return tuple.__new__(ProduceResult, result)
 
     def _append_without_zstd(
-        self,
-        part: ProducePartition,
-        acks: int,
-        now: float,
-        now_ms: int,
-        uncommitted: list[tuple[Partition, int]],
+        self, part: ProducePartition, acks: int, now: float, now_ms: int, uncommitted: Uncommitted
     ) -> ProduceResult:
         """As `_append`, for versions from before there was zstd."""
         if is_zstd(part.records or b""):
