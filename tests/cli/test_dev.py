@@ -19,7 +19,9 @@ pytestmark = [pytest.mark.cluster, pytest.mark.xdist_group("processes")]
 @contextmanager
 def dev_cluster(*arguments: str, temporary: Path) -> Iterator[tuple[subprocess.Popen[str], list[str]]]:
     """A running `dev` and what it said until it named the bootstrap address."""
-    command = [sys.executable, "-m", "kraft", "dev", "--port", "0", *arguments]
+    # These tests may run under nohup, and what a process ignores, those that it starts ignore as well.
+    heard = ["env", "--default-signal=HUP"]
+    command = [*heard, sys.executable, "-m", "kraft", "dev", "--port", "0", *arguments]
     environment = {**os.environ, "TMPDIR": str(temporary)}
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment
