@@ -6,6 +6,7 @@ import asyncio
 import struct
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -201,6 +202,13 @@ async def test_the_first_to_ask_after_a_kill_is_told_of_the_next_leader(world: A
     assert partition.leader in {1, 2, 3} - {leader}
 
 
+async def leader_told_by(world: Any, broker: int, name: str) -> bool:
+    """Whether this broker has heard of the topic: one of them is told of it first."""
+    response = await world.client.call(broker, ApiKey.METADATA, MetadataRequest((name,)), 5.0)
+    (topic,) = response.topics
+    return topic.error_code == ErrorCode.NONE and topic.partitions[0].leader >= 0
+
+
 async def test_the_wrong_broker_names_the_right_one(world: Any) -> None:
     """KIP-951: so that the client need not ask for metadata first."""
     topic = await world.create_topic(1)
@@ -208,6 +216,7 @@ async def test_the_wrong_broker_names_the_right_one(world: Any) -> None:
     partition = (await world.topic(topic)).partitions[0]
     batch = build_batch([(0, b"k", b"v")])
     for other in {1, 2, 3} - {leader}:
+        await world.until(partial(leader_told_by, world, other, topic))
         refused = await world.client.call(other, ApiKey.PRODUCE, produce_request(topic, batch), 5.0)
         (result,) = refused.results
         assert result.error_code == ErrorCode.NOT_LEADER_OR_FOLLOWER
