@@ -18,7 +18,6 @@ from functools import partial
 from types import MappingProxyType
 from typing import Final
 
-from kafkawire.endpoints import NodeEndpoint
 from kafkawire.errors import ErrorCode, KafkaError
 from kafkawire.primitives import TopicRef
 from kafkawire.produce import (
@@ -34,7 +33,7 @@ from kafkawire.transaction_messages import abortable_produce, produce_adds_parti
 from kraft.broker.connection import Connection, Reply
 from kraft.broker.context import BrokerContext
 from kraft.broker.dispatch import Request
-from kraft.broker.leader_hints import endpoints_of_hints, leader_hint
+from kraft.broker.leader_hints import LeaderHint, endpoints_of_hints, leader_hint
 from kraft.broker.outgoing import Segment
 from kraft.broker.transaction_verification import Question
 from kraft.coordinator.transaction.states import TopicPartition
@@ -216,12 +215,11 @@ class ProduceHandler:
         self, listener: str, version: int, correlation_id: int, results: Sequence[ProduceResult]
     ) -> list[Segment]:
         """The response frame, for a client of this listener."""
-        endpoints: Sequence[NodeEndpoint] = ()
+        hints: list[LeaderHint] = []
         for result in results:
             if result.leader is not None:
-                hints = [result.leader for result in results if result.leader is not None]
-                endpoints = endpoints_of_hints(self._context.metadata.image, listener, hints)
-                break
+                hints.append(result.leader)  # noqa: PERF401 - a comprehension would cost every answer a call
+        endpoints = endpoints_of_hints(self._context.metadata.image, listener, hints) if hints else ()
         return [encode_produce_response(version, correlation_id, results, 0, endpoints)]
 
 
