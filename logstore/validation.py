@@ -13,6 +13,7 @@ from __future__ import annotations
 from enum import Enum, auto
 from typing import NamedTuple
 
+from kafkawire.batch_header import COMPRESSION_MASK, CONTROL, LOG_APPEND_TIME, TRANSACTIONAL
 from kafkawire.errors import ErrorCode, KafkaError
 from kafkawire.records import (
     BATCH_OVERHEAD,
@@ -31,12 +32,8 @@ from logstore.storage import Buffer
 
 NO_TIMESTAMP = -1
 
-_COMPRESSION = 0x07
 _LAST_COMPRESSION = 4
-_LOG_APPEND_TIME = 0x08
-_TRANSACTIONAL = 0x10
-_CONTROL = 0x20
-_REFUSED = _LOG_APPEND_TIME | _CONTROL
+_REFUSED = LOG_APPEND_TIME | CONTROL
 
 
 class Origin(Enum):
@@ -86,16 +83,16 @@ def check_client_batch(header: BatchHeader, given: int, config: LogConfig, now_m
             ErrorCode.INVALID_RECORD, f"{count} records with a last offset of {header.last_offset_delta}"
         )
     attributes = header.attributes
-    if count * SMALLEST_RECORD > size - BATCH_OVERHEAD and not attributes & _COMPRESSION:
+    if count * SMALLEST_RECORD > size - BATCH_OVERHEAD and not attributes & COMPRESSION_MASK:
         raise KafkaError(ErrorCode.INVALID_RECORD, f"{count} records do not fit into {size} bytes")
-    if attributes & _COMPRESSION > _LAST_COMPRESSION:
+    if attributes & COMPRESSION_MASK > _LAST_COMPRESSION:
         raise KafkaError(
-            ErrorCode.UNSUPPORTED_COMPRESSION_TYPE, f"compression type {attributes & _COMPRESSION}"
+            ErrorCode.UNSUPPORTED_COMPRESSION_TYPE, f"compression type {attributes & COMPRESSION_MASK}"
         )
     if attributes & _REFUSED:
         _refuse(attributes)
     if header.producer_id < 0:
-        if attributes & _TRANSACTIONAL:
+        if attributes & TRANSACTIONAL:
             raise KafkaError(ErrorCode.INVALID_RECORD, "a transaction without a producer id")
     elif header.base_sequence < 0 or header.producer_epoch < 0:
         raise KafkaError(
@@ -107,7 +104,7 @@ def check_client_batch(header: BatchHeader, given: int, config: LogConfig, now_m
 
 
 def _refuse(attributes: int) -> None:
-    if attributes & _CONTROL:
+    if attributes & CONTROL:
         raise KafkaError(ErrorCode.INVALID_RECORD, "clients do not write control records")
     raise KafkaError(ErrorCode.INVALID_TIMESTAMP, "producers do not set the log append time")
 
