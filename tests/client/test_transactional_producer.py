@@ -204,9 +204,9 @@ async def test_a_commit_without_an_answer_is_neither_done_nor_undone(
         await dial_tcp(make, host, port)
 
     async with Cluster(real_node, dial=dial) as fragile, await started(fragile, "unanswered") as producer:
-        producer.transactions = TransactionOptions(step_timeout=0.2)
         producer.begin()
         assert await (await producer.send(topic, b"perhaps", partition=0)) == 0
+        producer.transactions = TransactionOptions(step_timeout=0.2)
         committing = asyncio.create_task(producer.commit())
         await asyncio.sleep(0)  # the request has left; no answer is read before the connections are gone
         reachable = False
