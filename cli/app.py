@@ -15,12 +15,28 @@ from cli.options import BootstrapServer, TopicName
 
 app = typer.Typer(
     name="kraft-node",
-    help="A Kafka-compatible cluster in Python.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
 topics_app = typer.Typer(help="Create, list, describe and delete topics.", no_args_is_help=True)
 app.add_typer(topics_app, name="topics")
+
+
+def _show_version(asked: bool) -> None:
+    if asked:
+        from importlib.metadata import version
+
+        typer.echo(version("kraft-node"))
+        raise typer.Exit
+
+
+@app.callback()
+def about(
+    _version: Annotated[
+        bool, typer.Option("--version", is_eager=True, callback=_show_version, help="Show it and exit")
+    ] = False,
+) -> None:
+    """A Kafka-compatible cluster in Python."""
 
 
 class LogStyle(StrEnum):

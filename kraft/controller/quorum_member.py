@@ -25,6 +25,7 @@ from kraft.transport.handlers import Handlers
 from logstore.storage import Storage
 from metadata.calls import QuorumDescription, QuorumReplica
 from metadata.controller.decision import ControllerConfig
+from metadata.image import BrokerImage
 
 MakePeer = Callable[[int, tuple[str, int], Callable[[], None], Callable[[], None]], Peer]
 """(node id, address, called when the link is up, called when it is down) -> a link, not started."""
@@ -153,11 +154,15 @@ class QuorumMember:
             for voter in status.voters
         )
         observers = tuple(
-            QuorumReplica(
-                broker.broker_id, -1, host=broker.node_endpoint.host, port=broker.node_endpoint.port
-            )
+            self._observer(broker)
             for broker in self.service.image.brokers.values()
             if broker.broker_id not in self._place.voters
         )
         leader_id = -1 if status.leader_id is None else status.leader_id
         return QuorumDescription(leader_id, status.term, status.high_watermark, voters, observers)
+
+    def _observer(self, broker: BrokerImage) -> QuorumReplica:
+        """A broker as of its last heartbeat. It counts records, where voters count entries."""
+        applied, endpoint = self.service.metadata_offset(broker.broker_id), broker.node_endpoint
+        log_end = -1 if applied < 0 else self.driver.log_end_of(applied + 1)
+        return QuorumReplica(broker.broker_id, log_end, host=endpoint.host, port=endpoint.port)

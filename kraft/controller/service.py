@@ -105,6 +105,11 @@ class ControllerService:
     def active(self) -> bool:
         return isinstance(self._state, _Active)
 
+    def metadata_offset(self, broker_id: int) -> int:
+        """The last metadata offset that the broker said to have applied, -1 where this node does not know."""
+        state = self._state
+        return state.controller.metadata_offset(broker_id) if isinstance(state, _Active) else -1
+
     def observe(self, changed: Callable[[], None]) -> None:
         """Be told of every change of `image` or `leadership`."""
         self._observers.append(changed)

@@ -10,6 +10,7 @@ import msgspec
 
 from kraft.quorum import guard
 from kraft.quorum.config import QuorumConfig
+from kraft.quorum.entry_offsets import EntryOffsets
 from kraft.quorum.guarded import GuardedTransport
 from kraft.quorum.journal import Journal
 from kraft.quorum.messages import SnapshotPiece
@@ -63,6 +64,7 @@ class Compaction:
         self._records = 0
         self._bytes = 0
         self.outgoing = OutgoingSnapshots(config, store)
+        self._offsets = EntryOffsets()
         self.next_offset = 0
         """The offset of the first metadata record that the state machine does not have."""
         self._raft: Raft
@@ -74,7 +76,7 @@ class Compaction:
         snapshot, self._store.snapshot = self._store.snapshot, None
         if snapshot is not None:
             self.outgoing.newest = snapshot.id
-            self.next_offset = snapshot.next_offset
+            self._moved_to(snapshot)
             raft.start_from(snapshot.id.last_index)
             self._listener.on_snapshot(snapshot.state, snapshot.next_offset)
 
@@ -83,11 +85,19 @@ class Compaction:
         """Whether a snapshot of the leader is being stored; later entries have nothing to go on from yet."""
         return self._received is not None
 
-    def applied(self, records: int, size: int) -> None:
-        """So many records, in so many bytes, are being delivered."""
+    def applied(self, index: int, records: int, size: int) -> None:
+        """So many records of entry `index`, in so many bytes, are being delivered."""
         self.next_offset += records
+        self._offsets.applied(index, self.next_offset)
         self._records += records
         self._bytes += size
+
+    def log_end_of(self, next_offset: int) -> int:
+        """The log end, in entries, of who has the metadata records before `next_offset`; -1 if unknown."""
+        if next_offset >= self.next_offset:  # entries without records may follow the last one
+            return self._raft.commit_index + 1
+        entry = self._offsets.last_entry(next_offset)
+        return -1 if entry is None else entry + 1
 
     def receive(self, peer: int, piece: SnapshotPiece, term: int) -> None:
         """A piece of a snapshot that the guard admits."""
@@ -146,7 +156,11 @@ class Compaction:
             self._journal.install(snapshot)
             raft.install(index)
             self.outgoing.newest = snapshot.id
-            self.next_offset = snapshot.next_offset
+            self._moved_to(snapshot)
             self._listener.on_snapshot(snapshot.state, snapshot.next_offset)
         if raft.term == received.term and raft.leader_id == received.peer:
             self._transport.reply(received.peer, raft.commit_index + 1, success=True, reset=True)
+
+    def _moved_to(self, snapshot: Snapshot) -> None:
+        self.next_offset = snapshot.next_offset
+        self._offsets.restart(snapshot.id.last_index, snapshot.next_offset)

@@ -66,6 +66,7 @@ class QuorumDriver:
         try:
             self._journal = Journal(store.entries, store.vote)
             self._compaction = Compaction(config, self._journal, store, listener, self.counters)
+            self.log_end_of = self._compaction.log_end_of
             self._transport = GuardedTransport(links, self._journal, self._compaction.outgoing)
             self._raft = Raft(config, self._journal, self._transport, self._compaction.outgoing, self)
         finally:
@@ -343,7 +344,7 @@ class QuorumDriver:
         if batch is not None:
             if guard.lands(batch.term, batch.expected_offset, term, self.next_offset):
                 committed = CommittedBatch(self.next_offset, term, batch.records)
-                self._compaction.applied(len(batch.records), len(command))
+                self._compaction.applied(index, len(batch.records), len(command))
                 self._listener.on_committed(committed)
                 outcome = Outcome.COMMITTED
             else:

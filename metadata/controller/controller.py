@@ -137,6 +137,10 @@ class Controller:
         """To be told before `tick` when this process did not run for `away` seconds, up to `now`."""
         self._sessions.excuse(now, away)
 
+    def metadata_offset(self, broker_id: int) -> int:
+        """The last metadata offset that the broker said to have applied; -1 if it has said nothing yet."""
+        return self._sessions.metadata_offset(broker_id)
+
     def next_deadline(self, now: float) -> float:
         """When `tick` has something to do next: `now` if it is overdue, infinity if nothing is in sight."""
         return max(now, min(self._sessions.next_deadline(), self._next_balance))

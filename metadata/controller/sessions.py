@@ -89,6 +89,11 @@ class Sessions:
             until = min(now + self._config.disconnect_grace, session.contact.until)
             self._sessions[broker_id] = replace(session, contact=Disconnected(until))
 
+    def metadata_offset(self, broker_id: int) -> int:
+        """The last offset that the broker said to have applied; -1 if it has said nothing yet."""
+        session = self._sessions.get(broker_id)
+        return -1 if session is None else session.metadata_offset
+
     def shutting_down(self, broker_id: int, offset: int) -> None:
         """A controlled shutdown began, with records up to `offset`."""
         self._sessions[broker_id] = replace(self._sessions[broker_id], shutdown_offset=offset)

@@ -7,6 +7,7 @@ import os
 import socket
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -123,6 +124,12 @@ def test_a_wrong_command_is_one_line(arguments: list[str], message: str, status:
     result = CliRunner().invoke(app, arguments)
     lines = result.stderr.splitlines()
     assert (lines, result.exit_code) == ([f"error: {message}"], status)
+
+
+def test_the_version_is_the_installed_one() -> None:
+    project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]
+    result = CliRunner().invoke(app, ["--version"])
+    assert (result.stdout, result.exit_code) == (f"{project['version']}\n", 0)
 
 
 @pytest.mark.parametrize(("flag", "number"), [("--partitions", 1 << 31), ("--replication-factor", 1 << 15)])

@@ -66,6 +66,17 @@ async def test_sigterm_moves_leaderships_first(world: Any, start_load: Callable[
     assert verdict.totals.read == verdict.totals.sent == verdict.totals.acknowledged
 
 
+async def test_the_controller_knows_how_far_brokers_are_with_the_metadata(world: Any) -> None:
+    async def all_up_to_date() -> Any:
+        quorum = (await world.admin.state()).quorum
+        if quorum is None:
+            return None
+        ends = {each.node_id: each.log_end_offset for each in quorum.observers}
+        return ends if set(ends.values()) == {quorum.high_watermark} else None
+
+    assert set(await world.until(all_up_to_date)) == set(world.brokers)
+
+
 async def test_a_paused_leader_is_replaced_and_fenced(world: Any, start_load: Callable[..., Any]) -> None:
     topic = await world.create_topic(3)
     load = start_load(topic, 3)
