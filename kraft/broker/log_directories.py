@@ -130,10 +130,25 @@ class LogDirectories:
             )
         except KafkaError as error:  # a batch that was synced is none any more
             raise StorageError(f"{parent}/{name}", str(error)) from error
+        self._tell_what_was_lost(log)
         log.compaction.cleaned_to = min(self._cleaned_offsets.get(key, 0), log.end_offset) if found else 0
         self._lower_checkpoints(parent, key, log)
         self._live.add(key)
         return log, self._high_watermarks.get(key, 0) if found else 0
+
+    def _tell_what_was_lost(self, log: Log) -> None:
+        lost = log.recovered
+        if lost is None:
+            return
+        # A torn end is what a killed process or lost power leaves; what was synced is not to be lost.
+        tell = self._events.error if lost.was_synced else self._events.warning
+        tell(
+            "log.cut",
+            directory=log.directory,
+            offset=lost.offset,
+            bytes=lost.size,
+            was_synced=lost.was_synced,
+        )
 
     def prefer(self, topic: str, index: int, path: str) -> None:
         """Put the partition's log into `path`, one of ours, when it comes here. Forgotten with the

@@ -57,6 +57,31 @@ def damage_last_byte(storage: MemoryStorage, log: Log) -> None:
     file.write_at(file.size() - 1, bytes([last ^ 0xFF]))
 
 
+@pytest.mark.parametrize(("synced", "level"), [(2, "WARNING"), (3, "ERROR")])
+def test_what_recovery_had_to_cut_off_is_told(
+    synced: int, level: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    storage = storage_with_root()
+    place = directories(storage)
+    log = opened(place)
+    append(log, synced)
+    sync(log)
+    append(log, 3 - synced)
+    last = log.read(2, 10_000, up_to=3).bytes()
+    place.checkpoint_recovery_points([hosted(log)])
+    damage_last_byte(storage, log)
+    caplog.clear()
+    opened(directories(storage))
+    (told,) = [record for record in caplog.records if record.message == "log.cut"]
+    assert told.levelname == level
+    assert told.kraft_fields == {  # type: ignore[attr-defined]
+        "directory": log.directory,
+        "offset": 2,
+        "bytes": len(last),
+        "was_synced": level == "ERROR",
+    }
+
+
 def test_a_log_that_is_being_synced_may_be_deleted() -> None:
     """The files stay open until nothing is being synced: a sync that began before the deletion succeeds."""
     storage = storage_with_root()
