@@ -35,6 +35,7 @@ from kraft.config_values import (
     parse_voters,
 )
 from kraft.events import LogFormat
+from metadata.config_ignored import IGNORED_KEYS
 from metadata.config_keys import BROKER_KEYS, ConfigValue, parse_value
 
 __all__ = [
@@ -57,10 +58,6 @@ T = TypeVar("T")
 DEFAULT_KAFKA_PORT = 9092
 DEFAULT_NODE_PORT = 9093
 DEFAULT_LOG_DIRS = "/tmp/kafka-logs"
-WITHOUT_MEANING = frozenset(
-    {"num.network.threads", "num.io.threads", "socket.send.buffer.bytes", "socket.receive.buffer.bytes"}
-)
-"""Kafka's keys for its thread pools and socket buffers: accepted, so that a file of Kafka's can be used."""
 _WILDCARDS = ("", "0.0.0.0", "::")
 _SECURE = ("SSL", "SASL_PLAINTEXT", "SASL_SSL")
 
@@ -181,7 +178,7 @@ def build_config(given: Mapping[str, Setting], process: ProcessConfig | None = N
         rack=keys.take("broker.rack", parse_text),
         settings=_settings(keys.rest()),
         static={name: given[name].text for name in BROKER_KEYS if name in given and not _is_secret(name)},
-        ignored=tuple(sorted(WITHOUT_MEANING & given.keys())),
+        ignored=tuple(sorted(IGNORED_KEYS & given.keys())),
         process=process or ProcessConfig(),
     )
 
@@ -197,6 +194,12 @@ def _log_dirs(keys: _Given) -> tuple[str, ...]:
 
 def _cluster(keys: _Given, this: Voter, roles: frozenset[Role], voters: tuple[Voter, ...]) -> ClusterConfig:
     """Quorum, secret and id; a controller that is given no voters is a quorum of its own."""
+    found_at = keys.take("controller.quorum.bootstrap.servers", parse_items) or ()
+    if len(found_at) > 1 and not voters:
+        raise ConfigError(
+            "controller.quorum.voters: is needed: controller.quorum.bootstrap.servers does not tell the ids "
+            "of several controllers"
+        )
     votes = this.node_id in {voter.node_id for voter in voters}
     if Role.CONTROLLER in roles and voters and not votes:
         raise ConfigError(f"controller.quorum.voters: node {this.node_id} is a controller but not among them")
@@ -241,6 +244,7 @@ def _network(keys: _Given, roles: frozenset[Role], vote: Address | None) -> Netw
     controller_names = {name.upper() for name in keys.take("controller.listener.names", parse_items) or ()}
     own = keys.take("node.listener", parse_address)
     own_advertised = keys.take("advertised.node.listener", parse_address)
+    of_controller = next((each.address for each in advertised or () if each.name in controller_names), None)
     for listener in listeners or ():
         protocol = protocols.get(listener.name, listener.name)
         if protocol != "PLAINTEXT" and (listener.name in protocols or protocol in _SECURE):
@@ -266,7 +270,7 @@ def _network(keys: _Given, roles: frozenset[Role], vote: Address | None) -> Netw
         listeners=listeners,
         advertised_listeners=_advertised(listeners, advertised, controller_names),
         node_listener=own,
-        advertised_node_listener=own_advertised or vote or _reachable(own),
+        advertised_node_listener=own_advertised or vote or of_controller or _reachable(own),
     )
 
 
@@ -297,7 +301,7 @@ def _settings(given: Mapping[str, Setting]) -> dict[str, ConfigValue]:
     """Every key of the table, typed: as given, or its default."""
     settings = {name: key.default for name, key in BROKER_KEYS.items()}
     for name, setting in given.items():
-        if name in WITHOUT_MEANING:
+        if name in IGNORED_KEYS:
             continue
         if name not in BROKER_KEYS:
             raise ConfigError(f"{name}: is not a configuration key ({setting.origin})")

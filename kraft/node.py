@@ -271,6 +271,8 @@ def main(config: NodeConfig) -> int:
     """Run one node as a process; returns its exit status."""
     configure_logging(config.process.log_format, node_id=config.node_id)
     events = Events("node")
+    if config.ignored:
+        events.info("config.without_effect", keys=",".join(config.ignored))
 
     def ready(addresses: NodeAddresses) -> None:
         kafka = addresses.kafka or ("-", "")

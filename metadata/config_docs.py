@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Final
 
+from metadata.config_ignored import IGNORED_KEY_GROUPS
 from metadata.config_keys import (
     GROUP_KEYS,
     NODE_KEY_GROUPS,
@@ -24,8 +25,8 @@ Names, types, defaults and meanings are Kafka's unless a key says "Ours" or tell
 
 A node reads its keys from flags (`--node-id 1`, `--set node.id=1`), from the environment
 (`KRAFT_NODE_ID=1`) and from its file; where several name a key the first of these wins. An unknown key or a
-bad value is an error that names it. `num.network.threads`, `num.io.threads`, `socket.send.buffer.bytes` and
-`socket.receive.buffer.bytes` mean nothing here and are accepted, so that a file of Kafka's can be used.
+bad value is an error that names it. Some of Kafka's keys [have no effect here](#accepted-without-effect) and
+are accepted, so that a file of Kafka's can be used; a node that is given some says so when it starts.
 Keys that change "at start" are read when a node starts. "Cluster-wide" ones can be changed while brokers run
 (`kafka-configs --entity-type brokers`).
 
@@ -65,6 +66,8 @@ def _page() -> Iterator[str]:
         yield from _table(
             ("Key", "Type", "Default", "Valid", "Role", "Changed", "Meaning"), map(_node_row, keys)
         )
+    yield from ("", "### Accepted without effect", "")
+    yield from _table(("Keys", "What they are for"), map(_ignored_row, IGNORED_KEY_GROUPS))
 
 
 def _table(titles: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> Iterator[str]:
@@ -85,6 +88,11 @@ def _topic_row(key: ConfigKey) -> tuple[str, ...]:
 
 def _node_row(key: ConfigKey) -> tuple[str, ...]:
     return (*_common(key), _ROLES[key.scope], _UPDATES[key.update], key.doc)
+
+
+def _ignored_row(group: tuple[str, tuple[str, ...]]) -> tuple[str, ...]:
+    meaning, names = group
+    return ", ".join(f"`{name}`" for name in names), meaning
 
 
 def _common(key: ConfigKey) -> tuple[str, ...]:

@@ -84,6 +84,13 @@ PLACE: Final = (
         "controller that is given none is a quorum by itself.",
     ),
     node_setting(
+        "controller.quorum.bootstrap.servers",
+        _LIST,
+        (),
+        "Where controllers are, in files of Kafka 4. Accepted for a single controller, which is a quorum by "
+        "itself, or beside `controller.quorum.voters`, which counts.",
+    ),
+    node_setting(
         "controller.listener.names", _LIST, (), "Names among `listeners` that are read as `node.listener`."
     ),
     broker_setting(

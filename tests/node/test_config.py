@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 
 from kraft.config import (
-    WITHOUT_MEANING,
     Address,
     ConfigError,
     Listener,
@@ -27,6 +26,8 @@ from kraft.config_sources import (
     read_file,
 )
 from kraft.node import quorum_config
+from metadata.config_ignored import IGNORED_KEYS
+from metadata.config_keys import BROKER_KEYS, TOPIC_KEYS
 
 SECRET = "0123456789abcdef0123"
 VOTERS = "101@10.0.0.1:9093,102@10.0.0.2:9093,103@[fd00::3]:9093"
@@ -45,10 +46,10 @@ def mistake(values: Mapping[str, str]) -> str:
     return message
 
 
-def test_the_page_names_the_keys_that_mean_nothing() -> None:
-    page = (Path(__file__).parents[2] / "docs" / "configuration.md").read_text(encoding="utf-8")
-    introduction = page.split("## Topics")[0]
-    assert [name for name in sorted(WITHOUT_MEANING) if f"`{name}`" not in introduction] == []
+def test_keys_that_mean_nothing_are_accepted_and_told_of() -> None:
+    config = build_config({name: Setting("1", "f") for name in (*IGNORED_KEYS, "node.id")})
+    assert config.ignored == tuple(sorted(IGNORED_KEYS))
+    assert not IGNORED_KEYS & (BROKER_KEYS.keys() | TOPIC_KEYS.keys())
 
 
 def test_a_node_that_is_told_nothing_but_its_id_is_a_whole_cluster() -> None:
@@ -131,7 +132,7 @@ def test_a_file_of_kafkas_own_is_understood() -> None:
         # The role of this server
         process.roles=broker,controller
         node.id=1
-        controller.quorum.voters=1@localhost:9093
+        controller.quorum.bootstrap.servers=localhost:9093
         listeners=PLAINTEXT://:9092,CONTROLLER://:9093
         inter.broker.listener.name=PLAINTEXT
         advertised.listeners=PLAINTEXT://localhost:9092,CONTROLLER://localhost:9093
@@ -146,18 +147,25 @@ def test_a_file_of_kafkas_own_is_understood() -> None:
         num.partitions=1
         num.recovery.threads.per.data.dir=1
         offsets.topic.replication.factor=1
+        share.coordinator.state.topic.replication.factor=1
+        share.coordinator.state.topic.min.isr=1
+        transaction.state.log.replication.factor=1
+        transaction.state.log.min.isr=1
         log.retention.hours=168
         log.segment.bytes=1073741824
         log.retention.check.interval.ms=300000
     """
     given = {key: Setting(value, "f") for key, value in parse_properties(text, "f").items()}
-    config = build_config({**given, "cluster.secret": Setting(SECRET, "env")})
+    config = build_config(given)
+    assert config.cluster.voters == (Voter(1, Address("localhost", 9093)),)
     assert config.network.listeners == (Listener("PLAINTEXT", Address("", 9092)),)
     assert config.network.node_listener == Address("", 9093)
     assert config.network.advertised_node_listener == Address("localhost", 9093)
     assert config.ignored == (
         "num.io.threads",
         "num.network.threads",
+        "share.coordinator.state.topic.min.isr",
+        "share.coordinator.state.topic.replication.factor",
         "socket.receive.buffer.bytes",
         "socket.send.buffer.bytes",
     )
@@ -166,6 +174,11 @@ def test_a_file_of_kafkas_own_is_understood() -> None:
 @pytest.mark.parametrize(
     ("values", "message"),
     [
+        (
+            {"controller.quorum.bootstrap.servers": "a:1,b:1"},
+            "controller.quorum.voters: is needed: controller.quorum.bootstrap.servers does not tell the ids "
+            "of several controllers",
+        ),
         ({"log.dirz": "/a"}, "log.dirz: is not a configuration key (here)"),
         ({"node.id": "-1"}, "node.id=-1: must be a number from 0 to 2147483647 (here)"),
         ({"node.id": "one"}, "node.id=one: must be a number from 0 to 2147483647 (here)"),
