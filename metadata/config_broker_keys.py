@@ -260,7 +260,7 @@ PRODUCERS: Final = (
         "transaction.state.log.replication.factor",
         _SHORT,
         3,
-        "Replicas of `__transaction_state`; fewer if there are fewer brokers when it is created.",
+        "Replicas of `__transaction_state`; fewer while there are fewer brokers.",
         _POSITIVE,
     ),
     broker_setting(

@@ -30,7 +30,7 @@ GROUPS: Final = (
         "offsets.topic.replication.factor",
         _SHORT,
         3,
-        "Replicas of `__consumer_offsets`; fewer if there are fewer brokers when it is created.",
+        "Replicas of `__consumer_offsets`; fewer while there are fewer brokers.",
         _POSITIVE,
     ),
     broker_setting(

@@ -22,6 +22,7 @@ from kraft.broker.fetching import FETCH, NUDGE, FetchServer, FetchSettings, Foll
 from kraft.broker.group_coordination import group_coordinator
 from kraft.broker.handlers import frame_handlers, message_handlers
 from kraft.broker.handlers.fetch import FetchHandler
+from kraft.broker.internal_topic_growth import InternalTopicGrowth
 from kraft.broker.internal_topics import InternalTopics
 from kraft.broker.isr_updates import IsrUpdates
 from kraft.broker.lifecycle import BrokerLifecycle, HeartbeatSettings
@@ -183,12 +184,12 @@ class Broker:
         self._lifecycle = BrokerLifecycle(
             self._identity.node_id,
             self.controller,
-            HeartbeatSettings(
-                interval=configuration.seconds("broker.heartbeat.interval.ms"),
-                timeout=configuration.seconds("broker.session.timeout.ms") / HEARTBEATS_PER_SESSION,
-            ),
+            self._heartbeats(),
             lambda: self.metadata.image.offset,
             self._had_better_rest,
+        )
+        self._growth = InternalTopicGrowth(
+            self._identity.node_id, configuration, self.metadata, self.controller
         )
         self.listeners = Listeners(self._dispatcher(), self._connection_limits(), self._connection_quota)
 
@@ -202,6 +203,13 @@ class Broker:
             node_endpoint=addresses.node_endpoint,
             rack=identity.rack,
             previous_broker_epoch=self._directories.clean_epoch,
+        )
+
+    def _heartbeats(self) -> HeartbeatSettings:
+        configuration = self._configuration
+        return HeartbeatSettings(
+            interval=configuration.seconds("broker.heartbeat.interval.ms"),
+            timeout=configuration.seconds("broker.session.timeout.ms") / HEARTBEATS_PER_SESSION,
         )
 
     def _connection_limits(self) -> ConnectionLimits:
@@ -269,6 +277,7 @@ class Broker:
             self._registered_epoch = await self._lifecycle.register(self._registration(addresses))
             self._apply_latest()
             group.create_task(self._lifecycle.run())
+            group.create_task(self._growth.run())
             group.create_task(self._tick())
             group.create_task(self.groups.runtime.run())
             group.create_task(self.transactions.coordinator.run())
@@ -315,6 +324,7 @@ class Broker:
         delta = MetadataDelta(self.metadata.image, image)
         self.metadata.publish(image)
         self.groups.metadata_changed(delta)
+        self._growth.metadata_changed(image)
         if first:
             self._directories.set_strays_aside()
             self._lifecycle.nudge()

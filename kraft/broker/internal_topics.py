@@ -8,13 +8,16 @@ from kafkawire.errors import ErrorCode, KafkaError
 from kraft.broker.configuration import BrokerConfiguration
 from kraft.broker.controller_channel import ControllerChannel
 from kraft.broker.metadata_cache import MetadataCache
+from kraft.coordinator.group.service import CONSUMER_OFFSETS
+from kraft.coordinator.transaction.coordinator import TOPIC as TRANSACTION_STATE
 from metadata.controller.commands import ConfigEntry, CreateTopics, CreateTopicsReply, NewTopic
 from metadata.image import MetadataImage
 
 CREATION_TIMEOUT = 5.0
 """Seconds to wait until the topic is there and led."""
 
-_PREFIXES = {"__consumer_offsets": "offsets.topic", "__transaction_state": "transaction.state.log"}
+PREFIXES = {CONSUMER_OFFSETS: "offsets.topic", TRANSACTION_STATE: "transaction.state.log"}
+"""The topics, and how the keys begin that say what they are like."""
 
 
 class InternalTopics:
@@ -57,8 +60,9 @@ class InternalTopics:
 
     def _topic(self, name: str) -> NewTopic:
         number = self._configuration.number
-        prefix = _PREFIXES[name]
-        # Kafka waits for as many brokers as it wants replicas; a small cluster would wait for ever.
+        prefix = PREFIXES[name]
+        # Kafka waits for as many brokers as it wants replicas; a small cluster would wait for ever. Once
+        # there are more, `internal_topic_growth` adds what is missing.
         brokers = max(len(self._metadata.image.brokers), 1)
         replicas = min(number(f"{prefix}.replication.factor"), brokers)
         configs = [
@@ -66,7 +70,7 @@ class InternalTopics:
             ConfigEntry("compression.type", "producer"),
             ConfigEntry("segment.bytes", str(number(f"{prefix}.segment.bytes"))),
         ]
-        if name == "__transaction_state":
+        if name == TRANSACTION_STATE:
             configs.append(
                 ConfigEntry("min.insync.replicas", str(min(number(f"{prefix}.min.isr"), replicas)))
             )

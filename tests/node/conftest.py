@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
 
@@ -52,24 +52,27 @@ class _LimpingFile(LocalFile):
 
 
 class OwnNodes:
-    """The nodes that run, and their disks, by node id."""
+    """The nodes that run, and their disks, by node id. They stop with `stack`."""
 
-    def __init__(self, plan: ClusterPlan) -> None:
+    def __init__(self, plan: ClusterPlan, stack: AsyncExitStack, directory: Path) -> None:
         self.plan = plan
         self.disks: dict[int, LimpingDisk] = {}
+        self._stack = stack
+        self._directory = directory
 
-    async def start(self, stack: AsyncExitStack, directory: Path) -> None:
-        ready = [self._start(stack, node, directory) for node in self.plan.nodes]
+    async def start(self, nodes: Sequence[NodePlan]) -> None:
+        """Start these of the plan's nodes, and wait until they serve."""
+        ready = [self._start(node) for node in nodes]
         async with asyncio.timeout(20):
             await asyncio.gather(*ready)
 
-    def _start(self, stack: AsyncExitStack, plan: NodePlan, directory: Path) -> asyncio.Future[NodeAddresses]:
+    def _start(self, plan: NodePlan) -> asyncio.Future[NodeAddresses]:
         settings = {
             "node.id": f"{plan.node_id}",
             "process.roles": plan.roles,
             "controller.quorum.voters": self.plan.voters,
             "node.listener": f"{HOST}:{plan.node_port}",
-            "log.dirs": f"{directory / plan.name}",
+            "log.dirs": f"{self._directory / plan.name}",
             "cluster.secret": "0" * 32,
             "controlled.shutdown.enable": "false",
         }
@@ -86,18 +89,18 @@ class OwnNodes:
             node.stop()
             await running
 
-        stack.push_async_callback(stop)
+        self._stack.push_async_callback(stop)
         return ready
 
 
 @pytest.fixture
-async def start_nodes(tmp_path: Path) -> AsyncIterator[Callable[[int, int], Awaitable[OwnNodes]]]:
-    """Starts so many controllers and brokers."""
+async def start_nodes(tmp_path: Path) -> AsyncIterator[Callable[..., Awaitable[OwnNodes]]]:
+    """Starts so many controllers and brokers, but for the last `later` of them."""
     async with AsyncExitStack() as stack:
 
-        async def start(controllers: int, brokers: int) -> OwnNodes:
-            nodes = OwnNodes(plan_cluster(controllers, brokers, tmp_path))
-            await nodes.start(stack, tmp_path)
+        async def start(controllers: int, brokers: int, *, later: int = 0) -> OwnNodes:
+            nodes = OwnNodes(plan_cluster(controllers, brokers, tmp_path), stack, tmp_path)
+            await nodes.start(nodes.plan.nodes[: len(nodes.plan.nodes) - later])
             return nodes
 
         yield start
