@@ -168,6 +168,24 @@ def test_metadata_by_id(wire: Any, topic: str) -> None:
     assert unknown.error_code == ErrorCode.UNKNOWN_TOPIC_ID
 
 
+def test_metadata_goes_by_the_id_whatever_name_is_beside_it(wire: Any, topic: str) -> None:
+    # Kafka's Java client leaves the name empty, instead of null, when it describes topics by id.
+    described = metadata(wire, topic).topics[0]
+    unheard = uuid4()
+    asked = [
+        {"name": "", "topic_id": described.topic_id},
+        {"name": "", "topic_id": unheard},
+        {"name": "not-to-be-made", "topic_id": unheard},
+    ]
+    for version in (12, 13):
+        known, *others = wire.call(ApiKey.METADATA, version, topics=asked).topics
+        assert (known.name, known.error_code, len(known.partitions)) == (topic, 0, 1)
+        for other in others:
+            assert other.error_code == ErrorCode.UNKNOWN_TOPIC_ID
+            assert (other.name, other.topic_id) == (None, unheard)
+    assert metadata(wire, "not-to-be-made").topics[0].error_code == ErrorCode.UNKNOWN_TOPIC_OR_PARTITION
+
+
 def test_deleting_by_name_and_by_id(wire: Any, make_topic: Any, batch: Any) -> None:
     by_name, by_id = make_topic(), make_topic()
     topic_id = metadata(wire, by_id).topics[0].topic_id

@@ -1,6 +1,7 @@
 """Metadata (key 3): brokers, topics, and who leads what. Versions 0-13.
 
-Topics are asked for by name or by id; None asks for all, an empty list for none. With
+Topics are asked for by name or by id; None asks for all, an empty list for none. Where there is an id the
+name beside it means nothing: Kafka's Java client leaves it empty instead of null. With
 `auto.create.topics.enable` a topic that is not there is created first, unless the client forbids it; the
 answer waits a moment for its leaders.
 """
@@ -76,7 +77,8 @@ class MetadataHandler:
         if not self._context.configuration.auto_create_topics:
             return []
         known = self._context.metadata.image.topics
-        return [topic.name for topic in message.topics if topic.name and topic.name not in known]
+        named = [topic.name for topic in message.topics if topic.name and topic.topic_id in (None, _NO_ID)]
+        return [name for name in named if name not in known]
 
     async def _create_and_answer(self, request: Request, message: Any, names: Sequence[str]) -> Any:
         internal = [name for name in names if name in INTERNAL_TOPICS]
@@ -149,8 +151,8 @@ class MetadataHandler:
         )
 
     def _asked(self, image: MetadataImage, asked: Any, errors: dict[str, ErrorCode]) -> Any:
-        if asked.name is None:
-            topic_id = asked.topic_id or _NO_ID
+        topic_id = asked.topic_id or _NO_ID
+        if asked.name is None or topic_id != _NO_ID:
             topic = image.topics.by_id.get(topic_id)
             if topic is None:
                 return self._unknown(None, topic_id, ErrorCode.UNKNOWN_TOPIC_ID)
