@@ -491,3 +491,11 @@ def test_the_coordinator_of_a_group_is_found(wire: Any, broker: Any, version: in
     (answer,) = response.coordinators
     assert answer.error_code == ErrorCode.NONE
     assert (answer.host, answer.port) == broker.address
+
+
+def test_the_topic_of_transactions_has_no_unclean_elections_whatever_the_default_is(wire: Any) -> None:
+    """As in Kafka: a leader that lacks its end would take back what was decided."""
+    (found,) = wire.call(ApiKey.METADATA, 9, topics=[{"name": "__transaction_state"}]).topics
+    assert found.is_internal
+    (config,) = described(wire, TOPIC, "__transaction_state", "unclean.leader.election.enable").configs
+    assert (config.value, config.config_source) == ("false", DYNAMIC_TOPIC)
