@@ -11,7 +11,7 @@ import pytest
 from kafkawire.apis import ApiKey
 from kafkawire.errors import ErrorCode
 
-TOPIC, BROKER = 2, 4
+TOPIC, BROKER, GROUP = 2, 4, 32
 DYNAMIC_TOPIC, STATIC_BROKER, DEFAULT = 1, 4, 5
 SET, DELETE, APPEND, SUBTRACT = 0, 1, 2, 3
 
@@ -328,6 +328,27 @@ def test_a_bad_configuration_changes_nothing(
     assert refused.error_message
     after = described(wire, TOPIC, topic).configs
     assert [(each.name, each.value) for each in after] == [(each.name, each.value) for each in before]
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "known"),
+    [
+        (TOPIC, None, "retention.ms"),
+        (BROKER, "1", "log.retention.ms"),
+        (GROUP, "some-group", "consumer.session.timeout.ms"),
+    ],
+)
+def test_a_key_that_nobody_knows_can_be_removed(
+    wire: Any, topic: str, kind: int, name: str | None, known: str
+) -> None:
+    """As in Kafka: MirrorMaker removes every key of a topic that has its default in the other cluster, which
+    may know more of them."""
+    of = name or topic
+    removed = alter(wire, kind, of, ("remote.storage.enable", DELETE, None), (known, SET, "50000"))
+    assert removed.error_code == ErrorCode.NONE
+    (config,) = described(wire, kind, of, known).configs
+    assert config.value == "50000"
+    assert alter(wire, kind, of, (known, DELETE, None)).error_code == ErrorCode.NONE
 
 
 def test_lists_are_appended_to_and_subtracted_from(wire: Any, topic: str) -> None:
