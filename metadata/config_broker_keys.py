@@ -101,6 +101,25 @@ REPLICA_FETCHING: Final = (
         "How often high watermarks are written to disk.",
         _POSITIVE,
     ),
+    *(
+        # kafka-reassign-partitions removes them from every broker when it verifies or gives up a move.
+        broker_setting(
+            name,
+            _LONG,
+            LONG_MAX,
+            f"Bytes a second {what}. Accepted, without effect.",
+            _NATURAL,
+            update=Update.PER_BROKER,
+        )
+        for name, what in (
+            ("leader.replication.throttled.rate", "that throttled replicas may take from their leaders here"),
+            ("follower.replication.throttled.rate", "that throttled replicas here may take"),
+            (
+                "replica.alter.log.dirs.io.max.bytes.per.second",
+                "that may be copied between log directories of a broker",
+            ),
+        )
+    ),
 )
 
 NETWORK: Final = (

@@ -71,9 +71,11 @@ class InternalTopics:
             ConfigEntry("segment.bytes", str(number(f"{prefix}.segment.bytes"))),
         ]
         if name == TRANSACTION_STATE:
-            configs.append(
-                ConfigEntry("min.insync.replicas", str(min(number(f"{prefix}.min.isr"), replicas)))
-            )
+            # Whatever the cluster's default is: no other leader takes back what was decided.
+            configs += [
+                ConfigEntry("unclean.leader.election.enable", "false"),
+                ConfigEntry("min.insync.replicas", str(min(number(f"{prefix}.min.isr"), replicas))),
+            ]
         return NewTopic(name, number(f"{prefix}.num.partitions"), replicas, configs=tuple(configs))
 
 

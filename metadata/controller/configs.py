@@ -8,6 +8,9 @@ from typing import Final
 
 from kafkawire.errors import ErrorCode, KafkaError
 from metadata.config_keys import (
+    BROKER_KEYS,
+    GROUP_KEYS,
+    TOPIC_KEYS,
     ConfigKey,
     ConfigLayers,
     ConfigType,
@@ -37,6 +40,12 @@ MIN_ISR: Final = "min.insync.replicas"
 
 ELECTION_KEYS: Final = frozenset({MIN_ISR, "unclean.leader.election.enable"})
 """Keys on which the state of partitions depends: changing them changes partitions in the same batch."""
+
+_KEYS: Final[Mapping[ConfigResourceType, Mapping[str, ConfigKey]]] = {
+    ConfigResourceType.TOPIC: TOPIC_KEYS,
+    ConfigResourceType.GROUP: GROUP_KEYS,
+    ConfigResourceType.BROKER: BROKER_KEYS,
+}
 
 
 def min_isr_records(view: View) -> list[Record]:
@@ -138,6 +147,9 @@ def _apply(view: View, target: ConfigResource, alteration: ConfigAlteration, val
         op = AlterConfigOp(alteration.op)
     except ValueError:
         raise KafkaError(ErrorCode.INVALID_REQUEST, f"Unknown config operation {alteration.op}.") from None
+    if op is AlterConfigOp.DELETE and name not in _KEYS[target.type]:
+        values.pop(name, None)  # MirrorMaker removes whatever has its default in the other cluster
+        return
     key = _key(target, name)
     if op is AlterConfigOp.DELETE:
         values.pop(name, None)

@@ -430,3 +430,13 @@ def test_the_internal_topic_is_as_in_kafka(wire: Any, group: str) -> None:
     configs = {each.name: each.value for each in described.results[0].configs}
     assert configs["cleanup.policy"] == "compact"
     assert configs["segment.bytes"] == "104857600"
+
+
+def test_a_group_that_is_not_there_is_told_from_one_of_the_classic_kind(wire: Any, group: str) -> None:
+    settle(wire, group)
+    asked = {"group_ids": [group, "never-made"], "include_authorized_operations": False}
+    answer = wire.call(ApiKey.CONSUMER_GROUP_DESCRIBE, 1, **asked)
+    assert [(each.error_code, each.error_message) for each in answer.groups] == [
+        (ErrorCode.GROUP_ID_NOT_FOUND, f"Group {group} is not a consumer group."),
+        (ErrorCode.GROUP_ID_NOT_FOUND, "Group never-made not found."),
+    ]

@@ -9,6 +9,8 @@ import pytest
 
 from kafkawire.apis import ApiKey
 from kafkawire.errors import ErrorCode
+from metadata.controller.commands import AlterConfigOp
+from metadata.records import ConfigResourceType
 
 PREFERRED, UNCLEAN = 0, 1
 
@@ -108,3 +110,37 @@ def test_nothing_moves(wire: Any, make_topic: Callable[..., str]) -> None:
     for topics in (None, asked, []):
         response = wire.call(ApiKey.LIST_PARTITION_REASSIGNMENTS, 0, timeout_ms=5000, topics=topics)
         assert (response.error_code, response.topics) == (ErrorCode.NONE, [])
+
+
+THROTTLES = (
+    "leader.replication.throttled.rate",
+    "follower.replication.throttled.rate",
+    "replica.alter.log.dirs.io.max.bytes.per.second",
+)
+
+
+def throttle(wire: Any, op: AlterConfigOp, value: str | None) -> Any:
+    """What kafka-reassign-partitions asks for each broker, before a move and after it."""
+    configs = [{"name": name, "config_operation": op, "value": value} for name in THROTTLES]
+    resource = {"resource_type": ConfigResourceType.BROKER, "resource_name": "1", "configs": configs}
+    asked = {"resources": [resource], "validate_only": False}
+    (answer,) = wire.call(ApiKey.INCREMENTAL_ALTER_CONFIGS, 1, **asked).responses
+    return answer.error_code
+
+
+def throttles(wire: Any) -> list[str]:
+    asked = {"resource_type": ConfigResourceType.BROKER, "resource_name": "1", "configuration_keys": None}
+    (result,) = wire.call(ApiKey.DESCRIBE_CONFIGS, 4, resources=[asked]).results
+    values = {each.name: each.value for each in result.configs}
+    return [values[name] for name in THROTTLES]
+
+
+def test_throttles_of_a_move_can_be_set_and_removed(wire: Any) -> None:
+    unlimited = [str(2**63 - 1)] * len(THROTTLES)
+    assert throttle(wire, AlterConfigOp.DELETE, None) == ErrorCode.NONE
+    assert throttles(wire) == unlimited
+    assert throttle(wire, AlterConfigOp.SET, "1000000") == ErrorCode.NONE
+    assert throttles(wire) == ["1000000"] * len(THROTTLES)
+    assert throttle(wire, AlterConfigOp.SET, "-1") == ErrorCode.INVALID_CONFIG
+    assert throttle(wire, AlterConfigOp.DELETE, None) == ErrorCode.NONE
+    assert throttles(wire) == unlimited

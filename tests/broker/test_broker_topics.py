@@ -11,7 +11,7 @@ import pytest
 from kafkawire.apis import ApiKey
 from kafkawire.errors import ErrorCode
 
-TOPIC, BROKER = 2, 4
+TOPIC, BROKER, GROUP = 2, 4, 32
 DYNAMIC_TOPIC, STATIC_BROKER, DEFAULT = 1, 4, 5
 SET, DELETE, APPEND, SUBTRACT = 0, 1, 2, 3
 
@@ -348,6 +348,27 @@ def test_a_bad_configuration_changes_nothing(
     assert [(each.name, each.value) for each in after] == [(each.name, each.value) for each in before]
 
 
+@pytest.mark.parametrize(
+    ("kind", "name", "known"),
+    [
+        (TOPIC, None, "retention.ms"),
+        (BROKER, "1", "log.retention.ms"),
+        (GROUP, "some-group", "consumer.session.timeout.ms"),
+    ],
+)
+def test_a_key_that_nobody_knows_can_be_removed(
+    wire: Any, topic: str, kind: int, name: str | None, known: str
+) -> None:
+    """As in Kafka: MirrorMaker removes every key of a topic that has its default in the other cluster, which
+    may know more of them."""
+    of = name or topic
+    removed = alter(wire, kind, of, ("remote.storage.enable", DELETE, None), (known, SET, "50000"))
+    assert removed.error_code == ErrorCode.NONE
+    (config,) = described(wire, kind, of, known).configs
+    assert config.value == "50000"
+    assert alter(wire, kind, of, (known, DELETE, None)).error_code == ErrorCode.NONE
+
+
 def test_lists_are_appended_to_and_subtracted_from(wire: Any, topic: str) -> None:
     def policy() -> set[str]:
         (config,) = described(wire, TOPIC, topic, "cleanup.policy").configs
@@ -509,3 +530,11 @@ def test_the_coordinator_of_a_group_is_found(wire: Any, broker: Any, version: in
     (answer,) = response.coordinators
     assert answer.error_code == ErrorCode.NONE
     assert (answer.host, answer.port) == broker.address
+
+
+def test_the_topic_of_transactions_has_no_unclean_elections_whatever_the_default_is(wire: Any) -> None:
+    """As in Kafka: a leader that lacks its end would take back what was decided."""
+    (found,) = wire.call(ApiKey.METADATA, 9, topics=[{"name": "__transaction_state"}]).topics
+    assert found.is_internal
+    (config,) = described(wire, TOPIC, "__transaction_state", "unclean.leader.election.enable").configs
+    assert (config.value, config.config_source) == ("false", DYNAMIC_TOPIC)

@@ -193,7 +193,6 @@ def test_the_clusters_minimum_of_replicas_is_never_gone(scene, replace):
         (AlterConfigsResource(8, "1"), ErrorCode.INVALID_REQUEST, "8"),
         (AlterConfigsResource(77, "1"), ErrorCode.INVALID_REQUEST, "77"),
         (on_topic(ConfigAlteration("nonsense", SET, "1")), ErrorCode.INVALID_CONFIG, "nonsense"),
-        (on_topic(ConfigAlteration("nonsense", DELETE)), ErrorCode.INVALID_CONFIG, "nonsense"),
         (on_topic(ConfigAlteration("flush.ms", SET, "soon")), ErrorCode.INVALID_CONFIG, "flush.ms"),
         (on_topic(ConfigAlteration("flush.ms", SET, "-1")), ErrorCode.INVALID_CONFIG, "at least 0"),
         (on_topic(ConfigAlteration("flush.ms", SET, None)), ErrorCode.INVALID_REQUEST, "flush.ms"),

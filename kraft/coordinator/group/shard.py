@@ -266,11 +266,16 @@ class GroupShard:
         return DescribedGroup(group_id, group.state.name, group.protocol_type or "", protocol, members)
 
     def describe_consumer(self, group_id: str, now: float, now_ms: int) -> DescribedConsumerGroup:
-        """See `ConsumerGroups.describe`."""
+        """A group of the new protocol; with GROUP_ID_NOT_FOUND if there is none of this kind."""
         del now, now_ms
         if not group_id:
             return DescribedConsumerGroup(group_id, error=ErrorCode.INVALID_GROUP_ID)
-        return self.consumer.describe(group_id)
+        if self.consumer.has(group_id):
+            return self.consumer.describe(group_id)
+        # Java's client shows this text also where it turns out that there is no group of either kind.
+        reason = "is not a consumer group" if group_id in self.classic.groups else "not found"
+        message = f"Group {group_id} {reason}."
+        return DescribedConsumerGroup(group_id, error=ErrorCode.GROUP_ID_NOT_FOUND, message=message)
 
     def listed(
         self, states: Collection[str], kinds: Collection[str], now: float, now_ms: int

@@ -237,11 +237,8 @@ class ConsumerGroups:
         ]
 
     def describe(self, group_id: str) -> DescribedConsumerGroup:
-        """A group; with GROUP_ID_NOT_FOUND if there is none of this kind."""
-        group = self.groups.get(group_id)
-        if group is None:
-            message = f"Group {group_id} is not a consumer group."
-            return DescribedConsumerGroup(group_id, error=ErrorCode.GROUP_ID_NOT_FOUND, message=message)
+        """A group that is there."""
+        group = self.groups[group_id]
         members = tuple(
             DescribedConsumer(
                 member,
