@@ -24,6 +24,7 @@ from kraft.controller.quorum_member import QuorumMember, QuorumPlace
 from kraft.events import Events, configure_logging
 from kraft.formatting import FormatError, claim_directories, directories_of, locked_directories
 from kraft.huge_pages import gather_heap
+from kraft.open_files import raise_limit
 from kraft.quorum.config import QuorumConfig
 from kraft.quorum.disk import ThreadDiskWorker
 from kraft.readiness import NodeAddresses, announce_ready
@@ -270,6 +271,7 @@ async def run_node(config: NodeConfig, *, ready: Callable[[NodeAddresses], None]
 def main(config: NodeConfig) -> int:
     """Run one node as a process; returns its exit status."""
     configure_logging(config.process.log_format, node_id=config.node_id)
+    raise_limit()
     events = Events("node")
     if config.ignored:
         events.info("config.without_effect", keys=",".join(config.ignored))

@@ -271,9 +271,11 @@ class ProducerStates:
         The high watermark never falls; transactions that it has passed are forgotten.
         """
         self.forget_replicated(high_watermark)
-        starts = [done.first_offset for done in self._finished]
-        starts.extend(self._open)
-        return min(starts, default=None)
+        first = next(iter(self._open), None)
+        for done in self._finished:
+            if first is None or done.first_offset < first:
+                first = done.first_offset
+        return first
 
     def forget_replicated(self, high_watermark: int) -> None:
         """Forget which transactions ended below the high watermark. Where nobody reads, as on a follower, it

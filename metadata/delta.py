@@ -13,7 +13,7 @@ from uuid import UUID
 
 import msgspec
 
-from metadata.image import BrokerImage, ConfigResource, MetadataImage, PartitionImage, TopicImage
+from metadata.image import BrokerImage, ConfigResource, MetadataImage, PartitionImage, TopicImage, TopicsImage
 from metadata.records import CLUSTER_DEFAULT, ConfigResourceType
 
 
@@ -89,15 +89,17 @@ class MetadataDelta:
     @cached_property
     def deleted_topics(self) -> tuple[TopicImage, ...]:
         """Topics that are gone, by id: one that was created anew under its name counts."""
-        if self.old.topics is self.new.topics:
-            return ()
-        return tuple(topic for topic in self.old.topics if topic.topic_id not in self.new.topics.by_id)
+        gone = _others(self.old.topics, self.new.topics)
+        return tuple(topic for topic in gone if topic.topic_id not in self.new.topics.by_id)
 
     @cached_property
     def created_topics(self) -> tuple[TopicImage, ...]:
-        if self.old.topics is self.new.topics:
-            return ()
-        return tuple(topic for topic in self.new.topics if topic.topic_id not in self.old.topics.by_id)
+        return tuple(topic for topic in self._new_topics if topic.topic_id not in self.old.topics.by_id)
+
+    @cached_property
+    def _new_topics(self) -> tuple[TopicImage, ...]:
+        """Topics that came or changed, as they are now."""
+        return _others(self.new.topics, self.old.topics)
 
     @cached_property
     def partitions(self) -> tuple[PartitionDelta, ...]:
@@ -113,18 +115,22 @@ class MetadataDelta:
         return frozenset(each for each in old.keys() | new.keys() if old.get(each) != new.get(each))
 
     def _changed_partitions(self) -> Iterator[PartitionDelta]:
-        if self.old.topics is self.new.topics:
-            return
-        before = self.old.topics.by_id
-        for topic in self.new.topics:
-            was = before.get(topic.topic_id)
-            if was is topic:
-                continue
+        for topic in self._new_topics:
+            was = self.old.topics.by_id.get(topic.topic_id)
             old = () if was is None else was.partitions
             for index, new in enumerate(topic.partitions):
                 previous = old[index] if index < len(old) else None
                 if previous is not new and previous != new:
                     yield PartitionDelta(topic.name, topic.topic_id, index, previous, new)
+
+
+def _others(these: TopicsImage, those: TopicsImage) -> tuple[TopicImage, ...]:
+    """The topics of `these` that are not the very same among `those`. By name, whose hash is at hand: to work
+    out those of ids takes longer than all the rest, at each change of a cluster of thousands of topics."""
+    if these is those:
+        return ()
+    known = those.by_name
+    return tuple([topic for name, topic in these.by_name.items() if known.get(name) is not topic])
 
 
 def local_changes(old: MetadataImage, new: MetadataImage, broker_id: int) -> LocalChanges:

@@ -152,10 +152,18 @@ class Leader:
         follower.caught_up_at = max(follower.caught_up_at, now)  # it may not have been at the very end yet
         return True
 
-    @property
-    def is_alone(self) -> bool:
-        """Whether nobody follows, and no change of the ISR is under way."""
-        return not self.followers and isinstance(self.isr, CommittedIsr)
+    def is_at_rest(self, high_watermark: int, local_end: int) -> bool:
+        """Whether the time that passes changes nothing: all replicas are in sync, if there are others, and
+        have everything, which is committed. So it is with most partitions, which are looked at all the time.
+        """
+        if not isinstance(self._isr, CommittedIsr):
+            return False
+        if self.followers and (high_watermark < local_end or self.in_sync < len(self.replicas)):
+            return False
+        for follower in self.followers.values():  # noqa: SIM110 - a generator costs more than all the rest
+            if follower.end_offset < local_end:
+                return False
+        return True
 
     def proposes_to_remove(self, local_end: int, now: float, lag: float) -> bool:
         """Move to PendingShrink if members have not been caught up for `lag` seconds

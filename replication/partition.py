@@ -307,7 +307,7 @@ class Partition:
         if self._syncs.is_due(now):
             self.outbox.want_sync(self)
         leader = self.role
-        if not isinstance(leader, Leader) or leader.is_alone:
+        if not isinstance(leader, Leader) or leader.is_at_rest(self.high_watermark, self.log.end_offset):
             return
         if leader.proposes_to_remove(self.log.end_offset, now, self.settings.replica_lag_time_max):
             self.outbox.want_isr_change(self)

@@ -111,7 +111,7 @@ class Replicas:
                 self._remove(partition)
         if changes.topic_configs or changes.broker_configs:
             # First, because an ISR is to be read with the min.insync.replicas under which it was made.
-            self._reconfigure(image)
+            self._reconfigure(image, None if changes.broker_configs else changes.topic_configs)
         for change in (*changes.lead, *changes.follow):
             partition = self._by_key.get((change.topic_id.bytes, change.partition)) or self._open(change)
             self._give_role(partition, change.new, now)
@@ -172,8 +172,10 @@ class Replicas:
         self.outbox.unsynced.pop(partition, None)
         self._host.delete(partition.log)
 
-    def _reconfigure(self, image: MetadataImage) -> None:
-        for partition in self:
+    def _reconfigure(self, image: MetadataImage, topics: Iterable[str] | None) -> None:
+        """Let these topics' replicas obey what is set now, those of all where it concerns them all."""
+        whose = self if topics is None else (each for topic in topics for each in self.of_topic(topic))
+        for partition in whose:
             partition.log.config = self._settings.log_config(image, partition.topic)
             partition.configure(self._settings.replication_settings(image, partition.topic))
 

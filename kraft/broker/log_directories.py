@@ -61,7 +61,7 @@ class LogDirectories:
         # What the checkpoints on disk say, by directory and file name.
         self._written: dict[tuple[str, str], dict[tuple[str, int], int]] = {}
         self._doomed: list[tuple[Log | None, str]] = []
-        self._fresh: list[str] = []
+        self._fresh: dict[str, None] = {}
         self.clean_epoch = -1
         """The broker epoch of the last process if it ended cleanly in every directory, else -1."""
         self._clean = True
@@ -109,7 +109,7 @@ class LogDirectories:
             directory = f"{parent}/{name}"
             self._storage.make_directory(directory)
             # Synced aside, before the first record is: a thousand at once would hold the broker up.
-            self._fresh.append(directory)
+            self._fresh[directory] = None
             self._storage.write_text_atomically(
                 f"{directory}/{PARTITION_METADATA}",
                 f"version: 0\ntopic_id: {_kafka_id(topic_id)}\n",
@@ -117,7 +117,7 @@ class LogDirectories:
             )
         elif not self._clean:
             # The process that made it may have been killed before it synced the name.
-            self._fresh.append(f"{parent}/{name}")
+            self._fresh[f"{parent}/{name}"] = None
         try:
             log = Log.open(
                 self._storage,
@@ -158,7 +158,7 @@ class LogDirectories:
     def new_names(self) -> list[Syncable]:
         """What to sync so that directories made since the last time are found after a power cut; before any
         of their records."""
-        fresh, self._fresh = self._fresh, []
+        fresh, self._fresh = self._fresh, {}
         return [_NewDirectory(self._storage, directory) for directory in fresh]
 
     def delete(self, log: Log) -> None:
@@ -167,6 +167,8 @@ class LogDirectories:
         doomed = self._doomed_name(parent, name)
         self._storage.rename(log.directory, doomed)
         self._doomed.append((log, doomed))
+        # Nothing may ever be synced here, and topics come and go.
+        self._fresh.pop(log.directory, None)
         self._counts[parent] -= 1
         topic, _, index = name.rpartition("-")
         self._live.discard((topic, int(index)))

@@ -35,17 +35,36 @@ def check_name(name: str) -> None:
         raise KafkaError(ErrorCode.INVALID_TOPIC_EXCEPTION, f"Topic name is invalid: {problem}")
 
 
-def check_collision(name: str, others: Iterable[str]) -> None:
-    """Raise KafkaError(INVALID_TOPIC_EXCEPTION) when another name differs only by '.' and '_', which metric
-    names do not tell apart."""
-    if "." not in name and "_" not in name:
-        return
-    plain = name.replace(".", "_")
-    for other in others:
-        if len(other) == len(name) and other.replace(".", "_") == plain:
+class TakenNames:
+    """Names that topics have. They are looked through once, however many new ones are compared with them."""
+
+    def __init__(self, names: Iterable[str]) -> None:
+        self._names = names
+        self._by_plain: dict[str, str] | None = None
+
+    def check(self, name: str) -> None:
+        """Raise KafkaError(INVALID_TOPIC_EXCEPTION) when another name differs only by '.' and '_', which
+        metric names do not tell apart."""
+        if not _is_ambiguous(name):
+            return
+        if self._by_plain is None:
+            self._by_plain = {
+                each.replace(".", "_"): each for each in self._names if "." in each or "_" in each
+            }
+        other = self._by_plain.get(name.replace(".", "_"))
+        if other is not None:
             raise KafkaError(
                 ErrorCode.INVALID_TOPIC_EXCEPTION, f"Topic '{name}' collides with existing topic: {other}"
             )
+
+    def add(self, name: str) -> None:
+        """A name that was checked is taken."""
+        if self._by_plain is not None and _is_ambiguous(name):
+            self._by_plain[name.replace(".", "_")] = name
+
+
+def _is_ambiguous(name: str) -> bool:
+    return "." in name or "_" in name
 
 
 def check_not_internal(name: str) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final
 from uuid import UUID
 
@@ -28,7 +28,7 @@ from metadata.controller.commands import (
 )
 from metadata.controller.decision import Decision, RandomSource, View
 from metadata.controller.placement import place
-from metadata.controller.topic_names import check_collision, check_name, check_not_internal
+from metadata.controller.topic_names import TakenNames, check_name, check_not_internal
 from metadata.image import MetadataImage, TopicImage
 from metadata.records import (
     ConfigRecord,
@@ -56,18 +56,19 @@ class Topics:
         partitions."""
         _check_batch(max(1, topic.num_partitions, len(topic.assignments)) for topic in command.topics)
         repeated = _repeated(topic.name for topic in command.topics)
-        names: list[str] = []
+        taken = TakenNames(view.image.topics.by_name)
+        configs = _ShownConfigs(view)
         records: list[Record] = []
         results = []
         for topic in command.topics:
             try:
                 _check_unique(topic.name, repeated)
-                _check_new_name(view.image, topic.name, names, internal=command.internal)
-                created, result = self._create(view, topic)
+                _check_new_name(view.image, topic.name, taken, internal=command.internal)
+                created, result = self._create(view, topic, configs)
             except KafkaError as error:
                 results.append(CreateTopicResult(topic.name, error.code, error.message))
                 continue
-            names.append(topic.name)
+            taken.add(topic.name)
             records += created
             results.append(result)
         if command.validate_only:
@@ -91,7 +92,9 @@ class Topics:
                 results.append(CreatePartitionsResult(topic.name))
         return Decision(() if command.validate_only else records, CreatePartitionsReply(tuple(results)))
 
-    def _create(self, view: View, topic: NewTopic) -> tuple[list[Record], CreateTopicResult]:
+    def _create(
+        self, view: View, topic: NewTopic, configs: _ShownConfigs
+    ) -> tuple[list[Record], CreateTopicResult]:
         overrides = _overrides(topic)
         replicas = self._replicas(view, topic)
         topic_id = UUID(int=self._random.getrandbits(128), version=4)
@@ -101,16 +104,12 @@ class Topics:
             for name, value in overrides.items()
         )
         records += _partition_records(view.image, topic_id, replicas, 0)
-        configs = tuple(
-            TopicConfigResult(each.name, each.text, False, each.source, each.key.sensitive)
-            for each in resolve_topic(view.layers(overrides)).values()
-        )
         result = CreateTopicResult(
             topic.name,
             topic_id=topic_id,
             num_partitions=len(replicas),
             replication_factor=len(replicas[0]),
-            configs=configs,
+            configs=configs.of(overrides),
         )
         return records, result
 
@@ -185,6 +184,26 @@ class Topics:
         return replicas
 
 
+class _ShownConfigs:
+    """What clients are told of new topics' configs. It is worked out once for topics that ask for the same:
+    a thousand of them, which come together, would take longer than the quorum waits for its leader."""
+
+    def __init__(self, view: View) -> None:
+        self._view = view
+        self._known: dict[frozenset[tuple[str, str]], tuple[TopicConfigResult, ...]] = {}
+
+    def of(self, overrides: Mapping[str, str]) -> tuple[TopicConfigResult, ...]:
+        """Every key with the value that it has for a topic with these overrides."""
+        asked = frozenset(overrides.items())
+        shown = self._known.get(asked)
+        if shown is None:
+            shown = self._known[asked] = tuple(
+                TopicConfigResult(each.name, each.text, False, each.source, each.key.sensitive)
+                for each in resolve_topic(self._view.layers(overrides)).values()
+            )
+        return shown
+
+
 def delete_topics(view: View, command: DeleteTopics) -> Decision[DeleteTopicsReply]:
     """Delete each topic that can be. Raises KafkaError(TOPIC_DELETION_DISABLED)."""
     if not view.config.delete_topic_enable:
@@ -225,14 +244,13 @@ def _check_batch(counts: Iterable[int]) -> None:
         raise KafkaError(ErrorCode.POLICY_VIOLATION, "Excessively large number of partitions per request.")
 
 
-def _check_new_name(image: MetadataImage, name: str, created: Sequence[str], *, internal: bool) -> None:
+def _check_new_name(image: MetadataImage, name: str, taken: TakenNames, *, internal: bool) -> None:
     check_name(name)
     if not internal:
         check_not_internal(name)
     if name in image.topics:
         raise KafkaError(ErrorCode.TOPIC_ALREADY_EXISTS, f"Topic '{name}' already exists.")
-    check_collision(name, image.topics.by_name)
-    check_collision(name, created)
+    taken.check(name)
 
 
 def _overrides(topic: NewTopic) -> dict[str, str]:
@@ -242,7 +260,8 @@ def _overrides(topic: NewTopic) -> dict[str, str]:
         if value is None:
             raise KafkaError(ErrorCode.INVALID_CONFIG, f"Null value not supported for topic configs: {name}")
         overrides[name] = value
-    validate_topic_configs(overrides)
+    if overrides:
+        validate_topic_configs(overrides)
     return overrides
 
 

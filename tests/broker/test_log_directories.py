@@ -236,6 +236,17 @@ def test_names_of_new_logs_are_synced_once() -> None:
     assert place.new_names() == []
 
 
+def test_of_a_log_that_is_deleted_before_anything_is_synced_nothing_is_kept() -> None:
+    storage = storage_with_root()
+    place = directories(storage)
+    for number in range(3):
+        place.delete(opened(place, UUID(int=number)))
+        place.remove_deleted()
+    kept = opened(place)
+    (name,) = place.new_names()
+    assert name._directory == kept.directory  # type: ignore[attr-defined]
+
+
 def test_a_log_lies_where_it_was_asked_for() -> None:
     """Once; after that the log lies where it lies."""
     storage = storage_with_root()

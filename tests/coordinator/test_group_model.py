@@ -5,6 +5,7 @@ What has to hold is said in the invariants; the clients are honest where a rule 
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 import pytest
@@ -180,6 +181,10 @@ class GroupModel(RuleBasedStateMachine):
         assert not group.pending & members
         assert set(group.static.values()) <= members
         assert (group.leader in members) if members else (group.leader is None)
+        assert group.size == sum(member.size() for member in group.members.values())
+        assert group.offered == Counter(
+            name for member in group.members.values() for name in {each.name for each in member.protocols}
+        )
         assert group.generation >= self.generation, "generations never go back"
         self.generation = group.generation
         match group.state:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import tracemalloc
 from collections.abc import Callable
 
 import pytest
@@ -13,6 +14,7 @@ from kafkawire.records import ControlType, build_batch, build_control_batch
 from logstore.config import LogConfig
 from logstore.log import Log, Origin
 from logstore.memory import MemoryStorage
+from logstore.producers import ProducerState, ProducerStates
 
 OpenLog = Callable[..., Log]
 NOW_MS = 1_700_000_000_000
@@ -53,6 +55,22 @@ def test_the_last_stable_offset_waits_for_the_decision_and_its_replication(open_
     assert log.first_undecided() is None
     assert log.last_stable_offset(5) == 5
     assert log.aborted_transactions(0, 5) == [(8, 2)]
+
+
+def test_the_last_stable_offset_is_found_without_gathering_all_open_transactions() -> None:
+    states = []
+    for producer in range(10_000):
+        states.append(ProducerState(producer, 0))
+        states[-1].transaction_start = producer
+    producers = ProducerStates(states)
+    tracemalloc.start()
+    try:
+        before, _ = tracemalloc.get_traced_memory()
+        assert producers.first_unstable(20_000) == 0
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert most - before < 10_000, "every fetch asks for it"
 
 
 def test_the_last_stable_offset_is_not_before_the_start(open_log: OpenLog) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sys
+from types import FrameType
+from typing import Any
 from uuid import UUID
 
 import pytest
@@ -55,6 +58,42 @@ def test_a_topic_is_created_with_its_partitions_and_configs(cluster):
         assert partition.leader == partition.preferred_leader
         assert (partition.leader_epoch, partition.partition_epoch) == (0, 0)
     assert cluster.image.configs.topic("t") == {"retention.ms": "1000"}
+
+
+def test_many_topics_at_once_are_compared_with_the_others_in_one_pass(cluster):
+    create(cluster, *(NewTopic(f"old.{number:04d}", 1, 1) for number in range(300)))
+    looks = 0
+
+    def note(_frame: FrameType, event: str, called: Any) -> None:
+        nonlocal looks
+        looks += event == "c_call" and called.__name__ == "replace"
+
+    before = sys.getprofile()
+    sys.setprofile(note)
+    try:
+        results = create(cluster, *(NewTopic(f"new.{number:04d}", 1, 1) for number in range(100)))
+    finally:
+        sys.setprofile(before)
+    assert {result.error_code for result in results} == {ErrorCode.NONE}
+    assert looks < 1000, "the quorum would wait for its leader until it elects another one"
+    (refused,) = create(cluster, NewTopic("new_0099", 1, 1))
+    assert refused.error_message is not None
+    assert "new.0099" in refused.error_message
+
+
+def test_topics_of_one_request_that_ask_for_the_same_share_what_is_told_of_their_configs(cluster):
+    configs = (ConfigEntry("retention.ms", "1000"),)
+    first, second, other = create(
+        cluster, NewTopic("a", 1, 1, (), configs), NewTopic("b", 1, 1, (), configs), NewTopic("c", 1, 1)
+    )
+    assert first.configs is second.configs
+    told = [{each.name: each.value for each in result.configs} for result in (first, other)]
+    assert [each["retention.ms"] for each in told] == ["1000", "604800000"]
+
+
+def test_names_that_come_together_do_not_collide_either(cluster):
+    first, second = create(cluster, NewTopic("a.b", 1, 1), NewTopic("a_b", 1, 1))
+    assert (first.error_code, second.error_code) == (ErrorCode.NONE, ErrorCode.INVALID_TOPIC_EXCEPTION)
 
 
 def test_the_clusters_defaults_fill_in(make_cluster):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from types import FrameType
 from uuid import UUID
 
 import pytest
@@ -268,6 +270,33 @@ def test_configs_of_topics_and_brokers_that_are_not_here_do_not_matter(base):
     assert local_changes(base, elsewhere, 2).broker_configs
     cluster = after(base, ConfigRecord(ConfigResourceType.BROKER, "", "log.retention.ms", "9"))
     assert local_changes(base, cluster, 9).broker_configs
+
+
+def test_a_delta_of_many_topics_works_out_no_hash_of_those_that_stayed(base):
+    topics = [UUID(int=number) for number in range(1000, 1300)]
+    records: list[Record] = []
+    for number, topic_id in enumerate(topics):
+        records += [TopicRecord(f"many-{number}", topic_id), partition(0, topic_id)]
+    old = base.apply(records, base.next_offset)
+    changes = [PartitionChangeRecord(0, topics[7], isr=(1,)), RemoveTopicRecord(topics[8])]
+    new = old.apply([*changes, TopicRecord("many-8", V)], old.next_offset)
+    calls = 0
+
+    def note(_frame: FrameType, event: str, _argument: object) -> None:
+        nonlocal calls
+        calls += event == "call"
+
+    delta = MetadataDelta(old, new)
+    before = sys.getprofile()
+    sys.setprofile(note)
+    try:
+        gone, come, changed = delta.deleted_topics, delta.created_topics, delta.partitions
+    finally:
+        sys.setprofile(before)
+    assert [each.topic_id for each in gone] == [topics[8]]
+    assert [(each.name, each.topic_id) for each in come] == [("many-8", V)]
+    assert [each.topic for each in changed] == ["many-7"]
+    assert calls < 100
 
 
 def test_the_whole_of_a_delta(base):

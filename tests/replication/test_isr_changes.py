@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
+from types import FrameType
 from typing import Any
 
 import pytest
@@ -466,3 +468,25 @@ def test_the_controllers_file_and_the_brokers_may_differ_about_min_insync_replic
     bench.hear()
     assert bench.state().leader == 2
     assert bench.partition(2).high_watermark == bench.partition(1).high_watermark
+
+
+def test_a_partition_at_rest_takes_next_to_no_work_as_time_passes(bench: Any) -> None:
+    bench.produce(1)
+    for _ in range(2):
+        bench.fetch(2, 1)
+        bench.fetch(3, 1)
+    partition, calls = bench.partition(1), 0
+    assert partition.high_watermark == partition.log.end_offset == 1
+
+    def note(_frame: FrameType, event: str, _argument: object) -> None:
+        nonlocal calls
+        calls += event == "call"
+
+    before = sys.getprofile()
+    sys.setprofile(note)
+    try:
+        partition.tick(bench.now + 1000.0)
+    finally:
+        sys.setprofile(before)
+    assert isinstance(bench.leader(1).isr, CommittedIsr)
+    assert calls < 8, "brokers look at each of thousands of partitions ten times a second"

@@ -58,6 +58,20 @@ def test_what_changed_is_counted(make_bench: Callable[..., Any]) -> None:
     assert bench.brokers[1].replicas.apply(bench.image, bench.now) == {"gone": 2}
 
 
+def test_only_the_topics_whose_configs_changed_are_configured_anew(make_bench: Callable[..., Any]) -> None:
+    bench = make_bench()
+    for name in ("t", "u", "v"):
+        bench.create((1, 2, 3), (1, 2, 3), name=name)
+    settings = bench.brokers[1].replicas._settings
+    asked, log_config = [], settings.log_config
+    settings.log_config = lambda image, topic: (asked.append(topic), log_config(image, topic))[1]
+    bench.configure("u", retention_ms=1000)
+    bench.hear()
+    assert asked == ["u", "u"], "a change of one topic would cost as much as the broker has partitions"
+    for name, retention_ms in (("t", 604_800_000), ("u", 1000), ("v", 604_800_000)):
+        assert bench.partition(1, 1, name).log.config.retention_ms == retention_ms
+
+
 def test_a_deleted_topic_goes_and_who_waits_is_told(bench: Any, refused: Refused) -> None:
     bench.fetch(2, 1)
     waiter = bench.awaiting(1, bench.produce(1))

@@ -159,7 +159,7 @@ class ClassicGroups:
         size = sum(len(each.name) + len(each.metadata) for each in command.protocols)
         if command.member_id in group.members:
             size -= group.members[command.member_id].size()
-        if group.size() + size > self.room() or len(group.pending) > _MAX_PENDING:
+        if group.size + size > self.room() or len(group.pending) > _MAX_PENDING:
             raise KafkaError(ErrorCode.GROUP_MAX_SIZE_REACHED)
 
     def _turned_out(
@@ -249,7 +249,7 @@ class ClassicGroups:
         if waiting is not None:
             # Its client asked again, so nobody reads the first reply.
             out.answer(waiting, JoinReply(ErrorCode.REBALANCE_IN_PROGRESS, member.member_id))
-        _update(member, command)
+        group.change(member, command)
         ticket = group.joining[member.member_id] = Ticket()
         self.rebalancing.recompose(group, out, now, now_ms)
         return ticket
@@ -264,7 +264,7 @@ class ClassicGroups:
         self.rebalancing.turn_away(group, old_id, ErrorCode.FENCED_INSTANCE_ID, out)
         self.rebalancing.timers.drop((group.group_id, old_id))
         group.rename(member, member_id)
-        _update(member, command)
+        group.change(member, command)
         self.rebalancing.heard_of(group, member, now)
         same = isinstance(group.state, Stable) and group.elected_protocol() == group.protocol
         if same and self._fits(group):
@@ -319,7 +319,7 @@ class ClassicGroups:
 
     def _assign(self, group: ClassicGroup, command: SyncGroup, out: Outcome, now: float, now_ms: int) -> None:
         for each in group.members.values():
-            each.assignment = bytes(command.assignments.get(each.member_id, b""))
+            group.assign(each, bytes(command.assignments.get(each.member_id, b"")))
         if not self._fits(group):
             self.rebalancing.withhold_assignments(group, ErrorCode.UNKNOWN_SERVER_ERROR, out, now)
             self.rebalancing.prepare(group, out, now, now_ms)
@@ -391,10 +391,3 @@ class ClassicGroups:
         """A commit keeps a session alive."""
         if isinstance(group.state, Stable | PreparingRebalance):
             self.rebalancing.heard_of(group, member, now)
-
-
-def _update(member: Member, command: JoinGroup) -> None:
-    member.protocols = command.protocols
-    member.session_timeout_ms = command.session_timeout_ms
-    member.rebalance_timeout_ms = command.rebalance_timeout_ms
-    member.client_id, member.client_host = command.client_id, command.client_host

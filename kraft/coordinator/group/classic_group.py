@@ -9,7 +9,7 @@ import msgspec
 
 from kafkawire.errors import ErrorCode, KafkaError
 from kraft.coordinator.decision import Ticket
-from kraft.coordinator.group.commands import NOBODY, JoinedMember, MemberIdentity, Protocol
+from kraft.coordinator.group.commands import NOBODY, JoinedMember, JoinGroup, MemberIdentity, Protocol
 from kraft.coordinator.group.formats import GroupValue, MemberValue
 from kraft.coordinator.group.subscriptions import CONSUMER_PROTOCOL_TYPE, subscribed_topics
 
@@ -104,6 +104,10 @@ class ClassicGroup(msgspec.Struct):
     joining: dict[str, Ticket] = msgspec.field(default_factory=dict)
     syncing: dict[str, Ticket] = msgspec.field(default_factory=dict)
     unsynced: set[str] = msgspec.field(default_factory=set)
+    offered: Counter[str] = msgspec.field(default_factory=Counter)
+    """How many members offer each protocol."""
+    size: int = 0
+    """Bytes that the members take, roughly. Both are kept up to date, since everybody who joins asks."""
     topics: frozenset[str] | None = None
     """What the members subscribe to; None if that is not known."""
     written: bool = False
@@ -193,19 +197,11 @@ class ClassicGroup(msgspec.Struct):
             return True
         if self.protocol_type != protocol_type:
             return False
-        candidates = self._candidates()
-        return any(each.name in candidates for each in protocols)
-
-    def _candidates(self) -> set[str]:
-        # A member may name a protocol twice, and offers it once.
-        offered = Counter(
-            name for member in self.members.values() for name in {each.name for each in member.protocols}
-        )
-        return {name for name, count in offered.items() if count == len(self.members)}
+        return any(self.offered[each.name] == len(self.members) for each in protocols)
 
     def elected_protocol(self) -> str:
         """What most members like best among what all of them offer."""
-        candidates = self._candidates()
+        candidates = {name for name, count in self.offered.items() if count == len(self.members)}
         votes: Counter[str] = Counter()
         for member in self.members.values():
             votes[next(each.name for each in member.protocols if each.name in candidates)] += 1
@@ -235,10 +231,6 @@ class ClassicGroup(msgspec.Struct):
             JoinedMember(each.member_id, each.instance_id, each.metadata(self.protocol))
             for each in self.members.values()
         )
-
-    def size(self) -> int:
-        """Bytes that the members take, roughly."""
-        return sum(member.size() for member in self.members.values())
 
     def check_member(self, member_id: str, instance_id: str | None) -> Member:
         """Raises KafkaError: UNKNOWN_MEMBER_ID, FENCED_INSTANCE_ID (another has the instance id now)."""
@@ -280,6 +272,7 @@ class ClassicGroup(msgspec.Struct):
     def add(self, member: Member) -> None:
         """A new member; the first one leads."""
         self.members[member.member_id] = member
+        self._count(member, 1)
         self.pending.discard(member.member_id)
         if member.instance_id is not None:
             self.static[member.instance_id] = member.member_id
@@ -289,6 +282,7 @@ class ClassicGroup(msgspec.Struct):
     def remove(self, member_id: str) -> Member:
         """A member leaves; another one leads, if it did. Whoever waits for its replies is the caller's."""
         member = self.members.pop(member_id)
+        self._count(member, -1)
         self.joining.pop(member_id, None)
         self.syncing.pop(member_id, None)
         self.unsynced.discard(member_id)
@@ -306,9 +300,35 @@ class ClassicGroup(msgspec.Struct):
         if member.member_id in self.unsynced:
             self.unsynced.discard(member.member_id)
             self.unsynced.add(member_id)
+        self.size += len(member_id) - len(member.member_id)
         member.member_id = member_id
         if member.instance_id is not None:
             self.static[member.instance_id] = member_id
+
+    def change(self, member: Member, command: JoinGroup) -> None:
+        """A member joins again, and may offer something else."""
+        self._count(member, -1)
+        member.protocols = command.protocols
+        member.session_timeout_ms = command.session_timeout_ms
+        member.rebalance_timeout_ms = command.rebalance_timeout_ms
+        member.client_id, member.client_host = command.client_id, command.client_host
+        self._count(member, 1)
+
+    def assign(self, member: Member, assignment: bytes) -> None:
+        """A member has this from now on."""
+        self.size += len(assignment) - len(member.assignment)
+        member.assignment = assignment
+
+    def _count(self, member: Member, by: int) -> None:
+        """Count a member in, or out."""
+        self.size += by * member.size()
+        # It may name a protocol twice, and offers it once.
+        for name in {each.name for each in member.protocols}:
+            left = self.offered[name] + by
+            if left:
+                self.offered[name] = left
+            else:
+                del self.offered[name]
 
     def elect_joined_leader(self) -> bool:
         """Let one lead who has joined; False if nobody has."""

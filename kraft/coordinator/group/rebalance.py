@@ -210,7 +210,7 @@ class Rebalancing:
     def withhold_assignments(self, group: ClassicGroup, error: ErrorCode, out: Outcome, now: float) -> None:
         """There is no assignment after all."""
         for member in group.members.values():
-            member.assignment = b""
+            group.assign(member, b"")
             ticket = group.syncing.pop(member.member_id, None)
             if ticket is not None:
                 out.answer(ticket, SyncReply(error))

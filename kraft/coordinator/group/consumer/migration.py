@@ -208,7 +208,7 @@ class Migration:
         for joined in classic.members.values():
             target = group.target_of(joined.member_id).assignment
             metadata = joined.metadata(classic.protocol)
-            joined.assignment = assignment_for(target, metadata, self.consumer.topics)
+            classic.assign(joined, assignment_for(target, metadata, self.consumer.topics))
         return classic
 
 
