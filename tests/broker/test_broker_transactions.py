@@ -445,7 +445,8 @@ def test_ids_that_nobody_has(client: Client, topic: str) -> None:
     stranger = {"transactional_id": "never-seen"}
     assert client.add((topic, 0), **stranger) == [ErrorCode.INVALID_PRODUCER_ID_MAPPING]
     assert client.end(commit=True, **stranger) == ErrorCode.INVALID_PRODUCER_ID_MAPPING
-    assert client.end(commit=True, producer_id=1) == ErrorCode.INVALID_PRODUCER_ID_MAPPING
+    of_nobody = client.producer_id + 1_000_000
+    assert client.end(commit=True, producer_id=of_nobody) == ErrorCode.INVALID_PRODUCER_ID_MAPPING
     (unknown,) = client.wire.call(
         ApiKey.DESCRIBE_TRANSACTIONS, 0, transactional_ids=["never-seen"]
     ).transaction_states

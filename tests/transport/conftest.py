@@ -19,7 +19,7 @@ CLUSTER = "cluster-1"
 SERVER_ID = 7
 CLIENT_ID = 3
 ROOT = str(Path(__file__).resolve().parents[2])
-PATIENCE = 10.0
+PATIENCE = 60.0
 """Seconds after which a test that waits for an event has failed."""
 
 
