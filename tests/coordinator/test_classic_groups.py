@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import itertools
 import struct
-import sys
-from collections.abc import Callable
-from types import FrameType
 from typing import Any
 
 import pytest
@@ -14,6 +11,7 @@ from msgspec.structs import replace
 
 from kafkawire.errors import ErrorCode
 from kraft.coordinator.group.commands import JoinGroup, Protocol
+from tests.counted_calls import calls_of
 
 
 def subscription(*topics: str) -> bytes:
@@ -145,23 +143,6 @@ def test_members_that_say_too_much_find_no_room(make_groups: Any) -> None:
     member_id, generation = groups.settle(protocols={"range": b"x" * 600})
     assert groups.join(protocols={"range": b"x" * 600}).reply is ErrorCode.GROUP_MAX_SIZE_REACHED
     assert groups.heartbeat(member_id, generation) is ErrorCode.NONE
-
-
-def calls_of(work: Callable[[], object]) -> int:
-    """How many of our functions are called, and generators resumed, while this is done."""
-    count = 0
-
-    def note(_frame: FrameType, event: str, _argument: object) -> None:
-        nonlocal count
-        count += event == "call"
-
-    before = sys.getprofile()
-    sys.setprofile(note)
-    try:
-        work()
-    finally:
-        sys.setprofile(before)
-    return count
 
 
 def test_who_joins_a_large_group_takes_as_little_work_as_in_a_small_one(make_groups: Any) -> None:

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-from types import FrameType
-from typing import Any
 from uuid import UUID
 
 import pytest
@@ -24,6 +21,7 @@ from metadata.controller.commands import (
     NewTopic,
     ReplicaAssignment,
 )
+from tests.counted_calls import calls_of
 
 
 def assigned(*replicas: tuple[int, ...]) -> tuple[ReplicaAssignment, ...]:
@@ -62,18 +60,13 @@ def test_a_topic_is_created_with_its_partitions_and_configs(cluster):
 
 def test_many_topics_at_once_are_compared_with_the_others_in_one_pass(cluster):
     create(cluster, *(NewTopic(f"old.{number:04d}", 1, 1) for number in range(300)))
-    looks = 0
-
-    def note(_frame: FrameType, event: str, called: Any) -> None:
-        nonlocal looks
-        looks += event == "c_call" and called.__name__ == "replace"
-
-    before = sys.getprofile()
-    sys.setprofile(note)
-    try:
-        results = create(cluster, *(NewTopic(f"new.{number:04d}", 1, 1) for number in range(100)))
-    finally:
-        sys.setprofile(before)
+    results = []
+    looks = calls_of(
+        lambda: results.extend(
+            create(cluster, *(NewTopic(f"new.{number:04d}", 1, 1) for number in range(100)))
+        ),
+        builtin="replace",
+    )
     assert {result.error_code for result in results} == {ErrorCode.NONE}
     assert looks < 1000, "the quorum would wait for its leader until it elects another one"
     (refused,) = create(cluster, NewTopic("new_0099", 1, 1))

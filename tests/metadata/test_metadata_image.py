@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-from types import FrameType
 from uuid import UUID
 
 import pytest
@@ -34,6 +32,7 @@ from metadata.records import (
 )
 from metadata.serde import MalformedError, UnknownRecordError, encode_record
 from metadata.snapshot import decode_snapshot, encode_snapshot
+from tests.counted_calls import calls_of
 
 T, U, V = UUID(int=1), UUID(int=2), UUID(int=3)
 
@@ -280,19 +279,9 @@ def test_a_delta_of_many_topics_works_out_no_hash_of_those_that_stayed(base):
     old = base.apply(records, base.next_offset)
     changes = [PartitionChangeRecord(0, topics[7], isr=(1,)), RemoveTopicRecord(topics[8])]
     new = old.apply([*changes, TopicRecord("many-8", V)], old.next_offset)
-    calls = 0
-
-    def note(_frame: FrameType, event: str, _argument: object) -> None:
-        nonlocal calls
-        calls += event == "call"
-
     delta = MetadataDelta(old, new)
-    before = sys.getprofile()
-    sys.setprofile(note)
-    try:
-        gone, come, changed = delta.deleted_topics, delta.created_topics, delta.partitions
-    finally:
-        sys.setprofile(before)
+    calls = calls_of(lambda: (delta.deleted_topics, delta.created_topics, delta.partitions))
+    gone, come, changed = delta.deleted_topics, delta.created_topics, delta.partitions
     assert [each.topic_id for each in gone] == [topics[8]]
     assert [(each.name, each.topic_id) for each in come] == [("many-8", V)]
     assert [each.topic for each in changed] == ["many-7"]

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
-from types import FrameType
 from typing import Any
 
 import pytest
@@ -12,6 +10,7 @@ import pytest
 from kafkawire.errors import ErrorCode, KafkaError
 from metadata.controller.partition_commands import AlterPartitionReassignments, Reassignment
 from replication.isr import CommittedIsr, PendingExpand, PendingShrink
+from tests.counted_calls import calls_of
 
 ALL = frozenset({1, 2, 3})
 
@@ -475,18 +474,8 @@ def test_a_partition_at_rest_takes_next_to_no_work_as_time_passes(bench: Any) ->
     for _ in range(2):
         bench.fetch(2, 1)
         bench.fetch(3, 1)
-    partition, calls = bench.partition(1), 0
+    partition = bench.partition(1)
     assert partition.high_watermark == partition.log.end_offset == 1
-
-    def note(_frame: FrameType, event: str, _argument: object) -> None:
-        nonlocal calls
-        calls += event == "call"
-
-    before = sys.getprofile()
-    sys.setprofile(note)
-    try:
-        partition.tick(bench.now + 1000.0)
-    finally:
-        sys.setprofile(before)
+    calls = calls_of(lambda: partition.tick(bench.now + 1000.0))
     assert isinstance(bench.leader(1).isr, CommittedIsr)
     assert calls < 8, "brokers look at each of thousands of partitions ten times a second"
