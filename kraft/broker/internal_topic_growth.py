@@ -13,7 +13,7 @@ from collections.abc import Iterator
 
 import msgspec
 
-from kafkawire.errors import KafkaError
+from kafkawire.errors import ErrorCode, KafkaError
 from kraft.broker.configuration import BrokerConfiguration
 from kraft.broker.controller_channel import ControllerChannel
 from kraft.broker.internal_topics import PREFIXES
@@ -22,12 +22,20 @@ from kraft.coordinator.transaction.coordinator import TOPIC as TRANSACTION_STATE
 from kraft.events import Events
 from metadata.controller.commands import (
     AlterConfigsResource,
+    AlterConfigsResult,
     Command,
     ConfigAlteration,
     IncrementalAlterConfigs,
+    IncrementalAlterConfigsReply,
+    Reply,
 )
 from metadata.controller.config_commands import AlterConfigOp
-from metadata.controller.partition_commands import AlterPartitionReassignments, Reassignment
+from metadata.controller.partition_commands import (
+    AlterPartitionReassignments,
+    AlterPartitionReassignmentsReply,
+    Reassignment,
+    ReassignmentResult,
+)
 from metadata.image import MetadataImage, TopicImage
 from metadata.records import ConfigResourceType
 
@@ -88,7 +96,7 @@ class InternalTopicGrowth:
             return
         name, command = step
         try:
-            await self._controller.call(command, TIMEOUT)
+            _check(await self._controller.call(command, TIMEOUT))
         except KafkaError as error:
             self._events.warning(
                 "internal_topic.not_grown", topic=name, reason=error.message or error.code.name
@@ -113,12 +121,26 @@ def next_step(image: MetadataImage, topic: TopicImage, wanted: Wanted) -> Comman
     if added:
         return AlterPartitionReassignments(added)
     has = image.configs.topic(topic.name).get(MIN_ISR)
-    if has is None or wanted.min_isr is None or int(has) >= wanted.min_isr:
+    if has is None or wanted.min_isr is None:
         return None
-    if any(len(each.isr) < max(wanted.replicas, wanted.min_isr) for each in topic.partitions):
+    # As if the topic were created now. `has` may be more if somebody wanted that.
+    min_isr = min(wanted.min_isr, *(len(each.replicas) for each in topic.partitions))
+    if int(has) >= min_isr or any(len(each.isr) < len(each.replicas) for each in topic.partitions):
         return None
-    change = ConfigAlteration(MIN_ISR, AlterConfigOp.SET, str(wanted.min_isr))
+    change = ConfigAlteration(MIN_ISR, AlterConfigOp.SET, str(min_isr))
     return IncrementalAlterConfigs((AlterConfigsResource(ConfigResourceType.TOPIC, topic.name, (change,)),))
+
+
+def _check(reply: Reply) -> None:
+    """Raise the KafkaError of what the controller refused of a step."""
+    results: tuple[ReassignmentResult | AlterConfigsResult, ...] = ()
+    if isinstance(reply, AlterPartitionReassignmentsReply):
+        results = reply.partitions
+    elif isinstance(reply, IncrementalAlterConfigsReply):
+        results = reply.resources
+    for result in results:
+        if result.error_code is not ErrorCode.NONE:
+            raise KafkaError(result.error_code, result.error_message or "")
 
 
 def _added(image: MetadataImage, topic: TopicImage, wanted: int) -> Iterator[Reassignment]:

@@ -125,3 +125,12 @@ def test_min_insync_replicas_follow_when_all_replicas_are_in_sync() -> None:
     assert next_step(image, topic, Wanted(3, None)) is None
     for image, topic in (cluster(three, [(1, 2, 3)], min_isr=2), cluster(three, [(1, 2, 3)])):
         assert next_step(image, topic, WANTED) is None
+
+
+def test_min_insync_replicas_are_as_many_as_if_the_topic_were_created_now() -> None:
+    image, topic = cluster({1: None, 2: None}, [(1, 2), (2, 1)], min_isr=1)
+    step = next_step(image, topic, Wanted(replicas=3, min_isr=3))
+    assert isinstance(step, IncrementalAlterConfigs)
+    assert step.resources[0].ops == (("min.insync.replicas", 0, "2"),)
+    image, topic = cluster({1: None}, [(1,), (1,)], min_isr=1)
+    assert next_step(image, topic, WANTED) is None
