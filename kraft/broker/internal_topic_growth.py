@@ -11,14 +11,11 @@ import asyncio
 from collections import Counter
 from collections.abc import Iterator
 
-import msgspec
-
 from kafkawire.errors import ErrorCode, KafkaError
 from kraft.broker.configuration import BrokerConfiguration
 from kraft.broker.controller_channel import ControllerChannel
-from kraft.broker.internal_topics import PREFIXES
+from kraft.broker.internal_topics import Wanted, wanted_topics
 from kraft.broker.metadata_cache import MetadataCache
-from kraft.coordinator.transaction.coordinator import TOPIC as TRANSACTION_STATE
 from kraft.events import Events
 from metadata.controller.commands import (
     AlterConfigsResource,
@@ -46,13 +43,6 @@ TIMEOUT = 5.0
 MIN_ISR = "min.insync.replicas"
 
 
-class Wanted(msgspec.Struct, frozen=True):
-    """What the configuration asks of a topic. `min_isr` is None where the topic has none of its own."""
-
-    replicas: int
-    min_isr: int | None
-
-
 class InternalTopicGrowth:
     """Has the controller take the next step whenever the metadata asks for one."""
 
@@ -66,13 +56,7 @@ class InternalTopicGrowth:
         self._node_id = node_id
         self._metadata = metadata
         self._controller = controller
-        self._wanted = {
-            name: Wanted(
-                configuration.number(f"{prefix}.replication.factor"),
-                configuration.number(f"{prefix}.min.isr") if name == TRANSACTION_STATE else None,
-            )
-            for name, prefix in PREFIXES.items()
-        }
+        self._wanted = wanted_topics(configuration)
         self._due = asyncio.Event()
         self._events = Events("broker")
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
+import msgspec
+
 from kafkawire.errors import ErrorCode, KafkaError
 from kraft.broker.configuration import BrokerConfiguration
 from kraft.broker.controller_channel import ControllerChannel
@@ -16,8 +18,27 @@ from metadata.image import MetadataImage
 CREATION_TIMEOUT = 5.0
 """Seconds to wait until the topic is there and led."""
 
-PREFIXES = {CONSUMER_OFFSETS: "offsets.topic", TRANSACTION_STATE: "transaction.state.log"}
-"""The topics, and how the keys begin that say what they are like."""
+_PREFIXES = {CONSUMER_OFFSETS: "offsets.topic", TRANSACTION_STATE: "transaction.state.log"}
+"""How the keys begin that say what each topic is like."""
+
+
+class Wanted(msgspec.Struct, frozen=True):
+    """What the configuration asks of a topic. `min_isr` is None where the topic has none of its own."""
+
+    replicas: int
+    min_isr: int | None
+
+
+def wanted_topics(configuration: BrokerConfiguration) -> dict[str, Wanted]:
+    """Every internal topic by name."""
+    number = configuration.number
+    return {
+        name: Wanted(
+            number(f"{prefix}.replication.factor"),
+            number(f"{prefix}.min.isr") if name == TRANSACTION_STATE else None,
+        )
+        for name, prefix in _PREFIXES.items()
+    }
 
 
 class InternalTopics:
@@ -60,21 +81,21 @@ class InternalTopics:
 
     def _topic(self, name: str) -> NewTopic:
         number = self._configuration.number
-        prefix = PREFIXES[name]
+        prefix, wanted = _PREFIXES[name], wanted_topics(self._configuration)[name]
         # Kafka waits for as many brokers as it wants replicas; a small cluster would wait for ever. Once
         # there are more, `internal_topic_growth` adds what is missing.
         brokers = max(len(self._metadata.image.brokers), 1)
-        replicas = min(number(f"{prefix}.replication.factor"), brokers)
+        replicas = min(wanted.replicas, brokers)
         configs = [
             ConfigEntry("cleanup.policy", "compact"),
             ConfigEntry("compression.type", "producer"),
             ConfigEntry("segment.bytes", str(number(f"{prefix}.segment.bytes"))),
         ]
-        if name == TRANSACTION_STATE:
+        if wanted.min_isr is not None:
             # Whatever the cluster's default is: no other leader takes back what was decided.
             configs += [
                 ConfigEntry("unclean.leader.election.enable", "false"),
-                ConfigEntry("min.insync.replicas", str(min(number(f"{prefix}.min.isr"), replicas))),
+                ConfigEntry("min.insync.replicas", str(min(wanted.min_isr, replicas))),
             ]
         return NewTopic(name, number(f"{prefix}.num.partitions"), replicas, configs=tuple(configs))
 

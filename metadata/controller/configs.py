@@ -147,13 +147,13 @@ def _apply(view: View, target: ConfigResource, alteration: ConfigAlteration, val
         op = AlterConfigOp(alteration.op)
     except ValueError:
         raise KafkaError(ErrorCode.INVALID_REQUEST, f"Unknown config operation {alteration.op}.") from None
-    if op is AlterConfigOp.DELETE and name not in _KEYS[target.type]:
-        values.pop(name, None)  # MirrorMaker removes whatever has its default in the other cluster
-        return
-    key = _key(target, name)
     if op is AlterConfigOp.DELETE:
+        # MirrorMaker removes whatever has its default in the other cluster, which may know more keys.
+        if name in _KEYS[target.type]:
+            _key(target, name)
         values.pop(name, None)
         return
+    key = _key(target, name)
     if text is None:
         raise KafkaError(ErrorCode.INVALID_REQUEST, f"Null value not supported for : {name}")
     _check_agreed(target, name)

@@ -260,8 +260,7 @@ def _overrides(topic: NewTopic) -> dict[str, str]:
         if value is None:
             raise KafkaError(ErrorCode.INVALID_CONFIG, f"Null value not supported for topic configs: {name}")
         overrides[name] = value
-    if overrides:
-        validate_topic_configs(overrides)
+    validate_topic_configs(overrides)
     return overrides
 
 

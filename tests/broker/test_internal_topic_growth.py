@@ -8,7 +8,8 @@ from uuid import UUID
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kraft.broker.internal_topic_growth import Wanted, next_step
+from kraft.broker.internal_topic_growth import next_step
+from kraft.broker.internal_topics import Wanted
 from metadata.controller.config_commands import IncrementalAlterConfigs
 from metadata.controller.partition_commands import AlterPartitionReassignments, Reassignment
 from metadata.image import MetadataImage, TopicImage

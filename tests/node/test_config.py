@@ -50,6 +50,9 @@ def test_keys_that_mean_nothing_are_accepted_and_told_of() -> None:
     config = build_config({name: Setting("1", "f") for name in (*IGNORED_KEYS, "node.id")})
     assert config.ignored == tuple(sorted(IGNORED_KEYS))
     assert not IGNORED_KEYS & (BROKER_KEYS.keys() | TOPIC_KEYS.keys())
+    page = (Path(__file__).parents[2] / "docs" / "configuration.md").read_text(encoding="utf-8")
+    told = page.split("### Accepted without effect")[1]
+    assert [name for name in sorted(IGNORED_KEYS) if f"`{name}`" not in told] == []
 
 
 def test_a_node_that_is_told_nothing_but_its_id_is_a_whole_cluster() -> None:
@@ -127,12 +130,20 @@ def test_a_controller_listens_where_the_voters_say() -> None:
     assert config.network.listeners == ()
 
 
-def test_a_file_of_kafkas_own_is_understood() -> None:
-    text = """
+@pytest.mark.parametrize(
+    ("quorum", "beside"),
+    [
+        ("controller.quorum.voters=1@localhost:9093", {"cluster.secret": SECRET}),
+        ("controller.quorum.bootstrap.servers=localhost:9093", {}),
+    ],
+    ids=["kafka-3", "kafka-4"],
+)
+def test_a_file_of_kafkas_own_is_understood(quorum: str, beside: Mapping[str, str]) -> None:
+    text = f"""
         # The role of this server
         process.roles=broker,controller
         node.id=1
-        controller.quorum.bootstrap.servers=localhost:9093
+        {quorum}
         listeners=PLAINTEXT://:9092,CONTROLLER://:9093
         inter.broker.listener.name=PLAINTEXT
         advertised.listeners=PLAINTEXT://localhost:9092,CONTROLLER://localhost:9093
@@ -156,6 +167,7 @@ def test_a_file_of_kafkas_own_is_understood() -> None:
         log.retention.check.interval.ms=300000
     """
     given = {key: Setting(value, "f") for key, value in parse_properties(text, "f").items()}
+    given |= {key: Setting(value, "env") for key, value in beside.items()}
     config = build_config(given)
     assert config.cluster.voters == (Voter(1, Address("localhost", 9093)),)
     assert config.network.listeners == (Listener("PLAINTEXT", Address("", 9092)),)

@@ -77,8 +77,11 @@ class MetadataHandler:
         if not self._context.configuration.auto_create_topics:
             return []
         known = self._context.metadata.image.topics
-        named = [topic.name for topic in message.topics if topic.name and topic.topic_id in (None, _NO_ID)]
-        return [name for name in named if name not in known]
+        return [
+            topic.name
+            for topic in message.topics
+            if topic.name and topic.name not in known and topic.topic_id in (None, _NO_ID)
+        ]
 
     async def _create_and_answer(self, request: Request, message: Any, names: Sequence[str]) -> Any:
         internal = [name for name in names if name in INTERNAL_TOPICS]
