@@ -112,7 +112,9 @@ class KafkaPython:
     def __init__(self, bootstrap: str, group: str, topic: str) -> None:
         from kafka import KafkaConsumer
 
-        self.consumer = KafkaConsumer(
+        from interop.kafka_python.consumer_thread import ConsumerThread
+
+        consumer = KafkaConsumer(
             topic,
             bootstrap_servers=bootstrap.split(","),
             group_id=group,
@@ -121,22 +123,21 @@ class KafkaPython:
             heartbeat_interval_ms=HEARTBEAT_MS,
             session_timeout_ms=SESSION_MS,
         )
+        self._thread = ConsumerThread(consumer)
         self.seen: list[str] = []
 
     def poll(self) -> None:
-        # It joins within a poll, and begins anew in the next one if the first was too short.
-        for records in self.consumer.poll(timeout_ms=500).values():
-            self.seen += [record.value.decode() for record in records]
+        self.seen += [record.value.decode() for record in self._thread.records(timeout=0.02)]
 
     def owned(self) -> set[int]:
         self.poll()
-        return {each.partition for each in self.consumer.assignment()}
+        return self._thread.partitions
 
     def commit(self) -> None:
-        self.consumer.commit()
+        self._thread.do(lambda consumer: consumer.commit())
 
     def close(self) -> None:
-        self.consumer.close()
+        self._thread.close()
 
 
 def share(members: list[Any]) -> bool:
