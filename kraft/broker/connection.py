@@ -97,6 +97,8 @@ class Connection(asyncio.BufferedProtocol):
         self.closed = False
         self.peer: tuple[str, int] = ("", 0)
         self.client_software: tuple[str, str] = ("unknown", "unknown")
+        self.positions_told: set[tuple[bytes, int]] = set()
+        """Partitions that the client was told a position of since its last fetch that had to wait."""
         self._was_active = True
         self._last_active = 0.0
         self.when_lost: Callable[[], object] | None = None

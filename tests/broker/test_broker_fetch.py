@@ -8,8 +8,10 @@ from typing import Any
 
 import pytest
 
+from kafkawire.apis import ApiKey
 from kafkawire.compression import Compression
 from kafkawire.errors import ErrorCode
+from kafkawire.offset_positions import EARLIEST
 from kafkawire.records import headers
 
 Batch = Callable[..., bytes]
@@ -111,6 +113,29 @@ def test_fetch_max_bytes_bounds_what_a_client_may_ask(wire: Any, topic: str, bat
 def test_an_empty_fetch_waits_for_max_wait(wire: Any, topic: str) -> None:
     began = time.monotonic()
     assert wire.fetch_one(topic, 0, max_wait_ms=300).records.size == 0
+    assert 0.29 <= time.monotonic() - began < 10
+
+
+def look_up_both(wire: Any, topic: str) -> None:
+    """Ask where the topic's two partitions begin."""
+    partitions = [{"partition_index": index, "timestamp": EARLIEST} for index in range(2)]
+    asked = [{"name": topic, "partitions": partitions}]
+    wire.call(ApiKey.LIST_OFFSETS, 7, replica_id=-1, isolation_level=0, topics=asked)
+
+
+def test_a_fetch_of_some_of_the_partitions_looked_up_does_not_hold_up_the_others(
+    wire: Any, make_topic: Any
+) -> None:
+    topic = make_topic(partitions=2)
+    look_up_both(wire, topic)
+    # The client has its answer for partition 0 first; nothing is ever written there.
+    assert wire.fetch_one(topic, 0, max_wait_ms=60_000).records.size == 0
+    began = time.monotonic()
+    assert wire.fetch_one(topic, 0, max_wait_ms=300).records.size == 0, "it is said once"
+    assert 0.29 <= time.monotonic() - began < 10
+    look_up_both(wire, topic)
+    began = time.monotonic()
+    assert len(wire.fetch((topic, 0, 0), (topic, 1, 0), max_wait_ms=300).results) == 2, "it has them all"
     assert 0.29 <= time.monotonic() - began < 10
 
 

@@ -34,6 +34,8 @@ from logstore.storage import StorageError
 from replication.partition import Partition
 
 READ_COMMITTED = 1
+BEGINNER_WAITS = 0.01
+"""Seconds that a fetch waits at most while its client has not begun with all partitions that it looked up."""
 
 _Place = tuple[int, int]
 """Version and correlation id of a request, which its answer needs."""
@@ -218,7 +220,18 @@ class _Attempt:
             if partition is not None:
                 partition.watchers[self] = None
                 self._watched.append(partition)
-        self._timer = self._loop.call_later(min(self._fetch.max_wait_ms / 1000, LONGEST), self._finish)
+        self._timer = self._loop.call_later(self._longest_wait(), self._finish)
+
+    def _longest_wait(self) -> float:
+        """Seconds. A consumer learns the positions of its partitions one by one and fetches the first of them
+        at once; the others have to wait for that answer, and may be those with records."""
+        told = self._connection.positions_told
+        wait = min(self._fetch.max_wait_ms / 1000, LONGEST)
+        if told:
+            if not told.issubset(partition.key for partition in self._watched):
+                wait = min(wait, BEGINNER_WAITS)
+            told.clear()
+        return wait
 
     def notify(self, partition: Partition) -> None:
         """See `Watcher`. Several appends in one turn of the loop are read together."""

@@ -58,22 +58,23 @@ class ListOffsetsHandler:
                 partitions[index] = (
                     self._partition(make, index, ErrorCode.INVALID_REQUEST, _NOTHING)
                     if index in partitions
-                    else self._answer(make, request.version, topic.name, asked, read_committed)
+                    else self._answer(make, request, topic.name, asked, read_committed)
                 )
         return self._response(
             throttle_time_ms=0,
             topics=[make(name=name, partitions=list(told.values())) for name, told in topics.items()],
         )
 
-    def _answer(self, make: Any, version: int, topic: str, asked: Any, read_committed: bool) -> Any:
+    def _answer(self, make: Any, request: Request, topic: str, asked: Any, read_committed: bool) -> Any:
         code = ErrorCode.NONE
         found = _NOTHING
         try:
-            _check(version, asked.timestamp)
+            _check(request.version, asked.timestamp)
             partition = self._context.replicas.find(topic, asked.partition_index)
             found = _find(partition, asked.timestamp, asked.current_leader_epoch, read_committed)
+            request.connection.positions_told.add(partition.key)
         except KafkaError as error:
-            code = known_code(version, error.code)
+            code = known_code(request.version, error.code)
         return self._partition(make, asked.partition_index, code, found)
 
     @staticmethod
