@@ -25,7 +25,8 @@ DEFAULT_CHUNK = 512 * 1024
 
 
 class CleaningAborted(Exception):  # noqa: N818 - nothing is wrong
-    """The log was cut, retained or closed while it was cleaned: what was prepared is of no use."""
+    """The log is repaired, or was cut, retained or closed while it was cleaned: what was prepared is of no
+    use."""
 
 
 class Compaction:
@@ -65,6 +66,8 @@ class Compaction:
         """
         content = self._content
         content.check_usable()
+        if content.rewriting:
+            raise CleaningAborted
         # A record must not go for the sake of one that a power cut may take.
         dirt = self.dirt(min(stable_offset, content.durability.recovery_point), now_ms)
         if not dirt.dirty:

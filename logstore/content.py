@@ -44,6 +44,7 @@ class LogContent:
         "failure",
         "now_ms",
         "producers",
+        "rewriting",
         "segments",
         "shortenings",
         "start_offset",
@@ -77,6 +78,8 @@ class LogContent:
         """Up to where compaction has removed what was replaced."""
         self.shortenings = 0
         """How often batches were removed at either end since the log was opened."""
+        self.rewriting = False
+        """Whether a segment is in the making that is to take the place of others: one at a time."""
 
     def fail(self, reason: str) -> None:
         """Take no more changes; the first reason stays."""
@@ -242,12 +245,13 @@ class LogContent:
         self.segments.remove_first(count)
         self.advance_start(self.segments.first_offset)
 
-    # Compacting.
+    # Replacing segments.
 
     @contextlib.contextmanager
     def cleaned_segment(self, base_offset: int, chunk: int) -> Iterator[CleanedSegment]:
         """A segment to write, which is gone at the end if it was not swapped in. Raises StorageError,
         FileNotFoundError."""
+        assert not self.rewriting, "two would have the same names"
         cleaned = CleanedSegment(
             self._storage,
             self._directory,
@@ -255,14 +259,16 @@ class LogContent:
             interval=self.config.index_interval_bytes,
             chunk=chunk,
         )
+        self.rewriting = True
         try:
             yield cleaned
         finally:
+            self.rewriting = False
             cleaned.close()
             swap.discard(self._storage, self._directory, base_offset)
 
     def swap(self, old: Sequence[Segment]) -> None:
-        """Let the cleaned segment take the place of the closed ones that it was made of; raises StorageError.
+        """Let the cleaned segment take the place of the closed ones that it replaces; raises StorageError.
 
         The producers' snapshot at its start is as good as before; those between its batches go.
         """

@@ -6,7 +6,7 @@ from struct import Struct
 
 from logstore.files import OFFSET_INDEX, TIME_INDEX, path_of, read_whole, write_whole
 from logstore.index import OFFSET_ENTRY, TIME_ENTRY, CorruptIndexError, OffsetIndex, TimeIndex
-from logstore.scan import scan_headers
+from logstore.scan import in_order, scan_headers
 from logstore.storage import File, Storage
 
 NO_TIMESTAMP = -1
@@ -94,7 +94,7 @@ class Indexes:
     def rebuild(cls, file: File, base_offset: int, *, size: int, interval: int) -> Indexes:
         """Make them anew from the headers of the segment file; raises StorageError, KafkaError."""
         indexes = cls(base_offset, interval)
-        for position, header in scan_headers(file, 0, size, chunk=_REBUILD_CHUNK):
+        for position, header in in_order(scan_headers(file, 0, size, chunk=_REBUILD_CHUNK), base_offset):
             indexes.add(position, header.size, header.next_offset, header.largest_timestamp)
         return indexes
 

@@ -21,9 +21,10 @@ from logstore.compaction import Compaction
 from logstore.config import AS_PRODUCED, LOG_APPEND_TIME, LogConfig
 from logstore.content import LogContent
 from logstore.epochs import EpochEnd
+from logstore.integrity import Integrity
 from logstore.producers import ProducerStates, RememberedBatch
 from logstore.recompression import as_configured
-from logstore.recovery import LogLoader, Recovered
+from logstore.recovery import LoadedLog, LogLoader
 from logstore.replay import control_of
 from logstore.retention import expired_segments
 from logstore.slices import EMPTY_SLICE, LogSlice
@@ -37,6 +38,7 @@ from logstore.validation import (
     check_keys,
     check_leader_batches,
     no_batch,
+    writable,
 )
 
 __all__ = [
@@ -59,12 +61,14 @@ class Log:
     StorageError.
     """
 
-    def __init__(self, directory: str, content: LogContent, recovered: Recovered | None) -> None:
+    def __init__(self, directory: str, content: LogContent, loaded: LoadedLog) -> None:
         self.directory = directory
-        self.recovered = recovered
+        self.recovered = loaded.recovered
         """What recovery had to drop when the log was opened, None if nothing."""
         self.compaction = Compaction(content)
         """What removes records that a later one of the same key has replaced."""
+        self.integrity = Integrity(content, loaded.inherited)
+        """What knows whether the files still say what was written, and mends them."""
         self._content = content
 
     @classmethod
@@ -91,7 +95,7 @@ class Log:
         if log_start > content.end_offset:
             content.reset(log_start)
         content.start_offset = max(log_start, content.start_offset)
-        return cls(directory, content, loaded.recovered)
+        return cls(directory, content, loaded)
 
     # What it is.
 
@@ -182,7 +186,7 @@ class Log:
         if config.compression_type != AS_PRODUCED and origin is Origin.CLIENT:
             records, header = as_configured(records, header, config)
             size = header.size
-        records = _writable(records)
+        records = writable(records)
         first_offset = content.end_offset
         append_time = -1
         if origin is Origin.CLIENT and config.message_timestamp_type == LOG_APPEND_TIME:
@@ -260,7 +264,8 @@ class Log:
         """Whole batches from the one that contains `offset` on, of one segment file.
 
         Nothing at or past `up_to` is in it, and at most `max_bytes`, but for a first batch that is larger and
-        wanted by `at_least_one`. Raises KafkaError(OFFSET_OUT_OF_RANGE) before the start and past the end.
+        wanted by `at_least_one`. Raises KafkaError: OFFSET_OUT_OF_RANGE before the start and past the end,
+        CORRUPT_MESSAGE where an earlier process's batch is damaged (see `integrity`); StorageError.
         """
         content = self._content
         if not content.start_offset <= offset <= content.end_offset:
@@ -271,9 +276,14 @@ class Log:
         if offset >= up_to:
             return EMPTY_SLICE
         active = content.segments.active
-        if offset >= active.base_offset:
-            return active.read(offset, max_bytes, up_to, at_least_one)
-        return content.segments.read_closed(offset, max_bytes, up_to, at_least_one)
+        try:
+            if offset >= active.base_offset:
+                found = active.read(offset, max_bytes, up_to, at_least_one)
+            else:
+                found = content.segments.read_closed(offset, max_bytes, up_to, at_least_one)
+        except KafkaError as error:
+            raise self.integrity.unreadable(offset) from error
+        return self.integrity.confirm(found, offset) if self.integrity.doubts else found
 
     def epoch_at(self, offset: int) -> int:
         """The leader epoch in which `offset` was or will be written, -1 if it is not known."""
@@ -308,14 +318,7 @@ class Log:
 
     def aborted_transactions(self, start: int, end: int) -> list[tuple[int, int]]:
         """(producer id, first offset) of the aborted transactions with records in [start, end)."""
-        found = []
-        for segment in self._content.segments.all[self._content.segments.holding(start) :]:
-            for aborted in segment.aborted.decided_from(start):
-                if aborted.first_offset < end:
-                    found.append((aborted.producer_id, aborted.first_offset))
-                if aborted.last_stable_offset >= end:
-                    return found
-        return found
+        return self._content.segments.aborted_transactions(start, end)
 
     def expire_producers(self, now_ms: int) -> int:
         """Forget producers that have long been silent (`producer.id.expiration.ms`); returns how many."""
@@ -392,9 +395,3 @@ class Log:
         A clean close does not sync: do that before. Raises StorageError.
         """
         self._content.close(clean=clean)
-
-
-def _writable(records: Buffer) -> bytearray | memoryview:
-    if isinstance(records, bytes) or (isinstance(records, memoryview) and records.readonly):
-        return bytearray(records)
-    return records

@@ -59,6 +59,8 @@ class LoadedLog(msgspec.Struct):
     recovered: Recovered | None
     unsynced: list[str]
     """Paths of files that were written and not synced."""
+    inherited: list[Segment]
+    """The segments whose batches nobody has verified."""
 
 
 class LogLoader:
@@ -84,6 +86,7 @@ class LogLoader:
         known = read_epochs(self._storage, self._directory)
         epochs = EpochCache(known or ())
         trusted = self._trusted_segments(recovery_point, clean)
+        inherited = self._segments[:trusted]
         if trusted < len(self._segments):
             producers = self._recover(trusted, epochs, recovery_point)
         else:
@@ -96,7 +99,7 @@ class LogLoader:
             write_epochs(self._storage, self._directory, epochs.entries, durable=True)
         self._snapshots.remove_strays(segment.base_offset for segment in self._segments)
         producers.expire(self._now_ms, self._config.producer_id_expiration_ms)
-        return LoadedLog(self._segments, epochs, producers, self._recovered, self._unsynced)
+        return LoadedLog(self._segments, epochs, producers, self._recovered, self._unsynced, inherited)
 
     @property
     def _doubts_syncs(self) -> bool:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from crc32c import crc32c
 
-from kafkawire.errors import KafkaError
+from kafkawire.errors import ErrorCode, KafkaError
 from kafkawire.records import BATCH_OVERHEAD, BatchHeader, check_crc, read_header
 from logstore.storage import File
 
 _NEAR = 8 * 1024
 _CHUNK = 1024 * 1024
 _AFTER_CRC_AT = 21
+_MAX_SPAN = 2**31
+"""Offsets of a segment: relative ones are int32."""
 
 
 def scan_headers(
@@ -35,6 +37,21 @@ def scan_headers(
             return
         yield position, header
         position = following
+
+
+def in_order(
+    batches: Iterable[tuple[int, BatchHeader]], base_offset: int
+) -> Iterator[tuple[int, BatchHeader]]:
+    """The same, as long as each begins behind the one before it, the first at `base_offset` at least.
+
+    Raises KafkaError(CORRUPT_MESSAGE) at one that does not, or is too far behind for a relative offset.
+    """
+    after = base_offset
+    for position, header in batches:
+        if not after <= header.base_offset <= header.last_offset < base_offset + _MAX_SPAN:
+            raise KafkaError(ErrorCode.CORRUPT_MESSAGE, f"a batch at {position} that says a wrong offset")
+        after = header.next_offset
+        yield position, header
 
 
 def scan_valid(file: File, position: int, end: int) -> Iterator[tuple[int, BatchHeader]]:

@@ -13,12 +13,12 @@ from collections.abc import Callable, Iterator
 from typing import TypeVar
 
 from kafkawire.errors import KafkaError
-from kafkawire.records import BatchHeader
+from kafkawire.records import BatchHeader, check_crc, read_header
 from logstore.aborted import AbortedTransactions
 from logstore.files import ABORTED_INDEX, LOG, path_of, read_whole, write_whole
 from logstore.index import CorruptIndexError, IndexEntry
 from logstore.indexes import NO_TIMESTAMP, Indexes, peek_largest_timestamp
-from logstore.scan import scan_headers
+from logstore.scan import in_order, scan_headers
 from logstore.slices import EMPTY_SLICE, LogSlice
 from logstore.storage import Buffer, Storage, StorageError
 
@@ -175,7 +175,7 @@ class Segment:
             self.release()
 
     def load_last(self) -> bool:
-        """Open for writing from saved indexes; False if the file does not end with a whole batch.
+        """Open for writing from saved indexes; False unless the file ends with a whole, right batch.
 
         Raises CorruptIndexError if an index does not fit, StorageError, KafkaError.
         """
@@ -185,6 +185,10 @@ class Segment:
         whole = self.load_tail()
         if self.indexes.times.last[1] >= max(self.next_offset, self.base_offset + 1):
             raise CorruptIndexError("the time index goes past the end")
+        if self._positions:
+            # Where the log ends is what this one says.
+            last = self.file.read_at(self._positions[-1], self.size - self._positions[-1])
+            whole = whole and check_crc(last, 0, read_header(last))
         return whole
 
     def _load_indexes(self, next_offset: int) -> Indexes:
@@ -212,7 +216,7 @@ class Segment:
         self.next_offset = self.base_offset
         self._start_recent(self.base_offset)
         end = indexes.offsets.last.position
-        for position, header in self._scan_from(indexes.offsets.last, self.size):
+        for position, header in in_order(self._scan_from(indexes.offsets.last, self.size), self.base_offset):
             if not self._nexts:
                 self._floor = header.base_offset if position else self.base_offset
             indexes.add_unindexed(position, header.size, header.next_offset, header.largest_timestamp)

@@ -124,6 +124,17 @@ class Segments:
                 return found
         return EMPTY_SLICE
 
+    def aborted_transactions(self, start: int, end: int) -> list[tuple[int, int]]:
+        """(producer id, first offset) of the aborted transactions with records in [start, end)."""
+        found = []
+        for segment in self.all[self.holding(start) :]:
+            for aborted in segment.aborted.decided_from(start):
+                if aborted.first_offset < end:
+                    found.append((aborted.producer_id, aborted.first_offset))
+                if aborted.last_stable_offset >= end:
+                    return found
+        return found
+
     def keep_warm(self, segment: Segment) -> None:
         """Let the indexes of this segment stay in memory, rather than those of the one used longest ago."""
         if segment is self.active or segment in self._warm[-1:]:

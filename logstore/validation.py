@@ -173,3 +173,10 @@ def check_leader_batches(
         batches.append(StampedBatch(position, header, control_of(records, position, header)))
         expected = header.next_offset
     return batches
+
+
+def writable(records: Buffer) -> bytearray | memoryview:
+    """The same bytes, copied if they cannot be stamped where they are."""
+    if isinstance(records, bytes) or (isinstance(records, memoryview) and records.readonly):
+        return bytearray(records)
+    return records

@@ -1,0 +1,248 @@
+"""Rot in what was synced: nobody reads it, and another replica's batches take its place."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from kafkawire.errors import ErrorCode, KafkaError
+from kafkawire.records import ControlType, build_batch, build_control_batch, headers
+from logstore.config import LogConfig
+from logstore.log import Log, Origin
+from logstore.memory import MemoryStorage
+from logstore.repair import RepairAborted
+from logstore.steps import Step
+
+NOW_MS = 1_700_000_000_000
+SMALL = LogConfig(segment_bytes=600, index_interval_bytes=150)
+COMPACTED = LogConfig(segment_bytes=600, index_interval_bytes=150, cleanup_policy="compact")
+DIRECTORY = "/data/t-0"
+COUNT = 24
+PRODUCER = 7
+DoAll = Callable[[Iterable[Step]], int]
+
+
+def batches_of(log: Log) -> list[bytes]:
+    """Every batch that can be read, one by one. Raises KafkaError(CORRUPT_MESSAGE)."""
+    found = []
+    offset = log.start_offset
+    while offset < log.end_offset:
+        got = log.read(offset, 400, up_to=log.end_offset)
+        data = got.bytes()
+        assert data, f"nothing at {offset}"
+        found += [data[at : at + header.size] for at, header in headers(data)]
+        offset = got.next_offset
+    return found
+
+
+class Replica:
+    """A log in a storage of its own, and how to open it again."""
+
+    def __init__(self, config: LogConfig = SMALL) -> None:
+        self.storage = MemoryStorage(random.Random(3))
+        self.config = config
+        self.log = self._open()
+
+    def _open(self, **how: Any) -> Log:
+        return Log.open(self.storage, DIRECTORY, self.config, now_ms=NOW_MS, **how)
+
+    def close_cleanly(self) -> None:
+        end = self.log.end_offset
+        for file in self.log.files_to_sync():
+            file.sync()
+        self.log.synced_to(end)
+        self.log.close()
+
+    def reopen(self) -> None:
+        self.log = self._open(clean=True, recovery_point=self.log.end_offset)
+
+    def segments(self) -> list[str]:
+        return [f"{DIRECTORY}/{name}" for name in self.storage.list(DIRECTORY) if name.endswith(".log")]
+
+
+def append(log: Log, number: int, epoch: int) -> None:
+    """The batch of this number: every fourth belongs to a transaction."""
+    in_transaction = number % 4 == 1
+    if in_transaction:
+        log.producers.verifications.grant(log.producers.verifications.ask(PRODUCER, 0))
+    producer: dict[str, Any] = {"producer_id": PRODUCER, "producer_epoch": 0, "transactional": True}
+    batch = build_batch(
+        [(NOW_MS + number, b"%d" % (number % 5), b"x" * 40)],
+        **(producer | {"base_sequence": number // 4} if in_transaction else {}),
+    )
+    log.append_as_leader(batch, epoch, NOW_MS)
+
+
+def filled(*configs: LogConfig) -> list[Replica]:
+    """Replicas that all have the same batches of three leader epochs, an aborted transaction among them."""
+    leader, *others = [Replica(config) for config in configs]
+    for number in range(COUNT):
+        append(leader.log, number, number // 8)
+        if number in (COUNT // 2, COUNT - 1):
+            marker = build_control_batch(
+                ControlType.ABORT,
+                timestamp=NOW_MS,
+                producer_id=PRODUCER,
+                producer_epoch=0,
+                coordinator_epoch=0,
+            )
+            leader.log.append_as_leader(marker, number // 8, NOW_MS, origin=Origin.COORDINATOR)
+    for other in others:
+        other.log.append_as_follower(b"".join(batches_of(leader.log)))
+    return [leader, *others]
+
+
+def repair(damaged: Log, healthy: Log, do_all: DoAll, high_watermark: int | None = None) -> None:
+    """What a broker does, without the way between the two."""
+    whole = damaged.end_offset if high_watermark is None else high_watermark
+    with damaged.integrity.repairing(whole, 1000) as work:
+        do_all(work.copy())
+        while work.next_offset < work.up_to:
+            got = healthy.read(work.next_offset, 300, up_to=work.up_to)
+            do_all(work.add(got.bytes(), got.next_offset if got.size else work.up_to))
+        do_all(work.finish())
+
+
+def look_at_all(log: Log, do_all: DoAll) -> None:
+    while do_all(log.integrity.look(1000)):
+        pass
+
+
+@given(data=st.data())
+def test_no_flipped_bit_is_read_and_each_is_mended(do_all: DoAll, data: st.DataObject) -> None:
+    rotten, healthy = filled(SMALL, SMALL)
+    wanted = batches_of(healthy.log)
+    aborted = rotten.log.aborted_transactions(0, rotten.log.end_offset)
+    rotten.close_cleanly()
+    path = data.draw(st.sampled_from(rotten.segments()))
+    size = rotten.storage.open(path).size()
+    bit = data.draw(st.integers(0, 8 * size - 1))
+    # Where the newest batch says that it begins nothing can be held against it.
+    assume(path != rotten.segments()[-1] or not 0 <= bit // 8 - (size - len(wanted[-1])) < 8)
+    rotten.storage.flip_bit(path, bit)
+    rotten.reopen()
+    log = rotten.log
+    if log.recovered is not None:
+        # The end could not be believed, which is noticed at once: it is fetched as what was never there.
+        assert batches_of(log) == wanted[: len(batches_of(log))]
+        return
+    if data.draw(st.booleans(), label="read first"):
+        with pytest.raises(KafkaError) as refused:
+            assert batches_of(log) == wanted, "rot was read"
+        assert refused.value.code == ErrorCode.CORRUPT_MESSAGE
+    else:
+        look_at_all(log, do_all)
+    assert len(log.integrity.damaged) == 1
+    repair(log, healthy.log, do_all)
+    look_at_all(log, do_all)
+    assert not log.integrity.damaged
+    assert not log.integrity.doubts
+    assert batches_of(log) == wanted
+    assert log.aborted_transactions(0, log.end_offset) == aborted
+    rotten.close_cleanly()
+    rotten.reopen()
+    assert batches_of(rotten.log) == wanted
+    assert not [name for name in rotten.storage.list(DIRECTORY) if name.endswith((".cleaned", ".swap"))]
+
+
+def rot(replica: Replica, path: str, byte: int) -> None:
+    """Let a byte of a log that is not in use be another one, and open it."""
+    replica.close_cleanly()
+    replica.storage.flip_bit(path, 8 * byte)
+    replica.reopen()
+
+
+def test_what_is_not_committed_is_not_the_same_everywhere(do_all: DoAll) -> None:
+    rotten, healthy = filled(SMALL, SMALL)
+    rot(rotten, rotten.segments()[1], 70)
+    look_at_all(rotten.log, do_all)
+    (base_offset,) = rotten.log.integrity.damaged
+    with pytest.raises(RepairAborted):
+        repair(rotten.log, healthy.log, do_all, high_watermark=base_offset + 1)
+    repair(rotten.log, healthy.log, do_all)
+    assert batches_of(rotten.log) == batches_of(healthy.log)
+
+
+def test_the_segment_that_is_written_to_is_closed_first(do_all: DoAll) -> None:
+    config = LogConfig(index_interval_bytes=150)
+    rotten, healthy = filled(config, config)
+    rot(rotten, rotten.segments()[0], 70)
+    log = rotten.log
+    look_at_all(log, do_all)
+    append(log, COUNT, 3)
+    with pytest.raises(RepairAborted):
+        repair(log, healthy.log, do_all, high_watermark=healthy.log.end_offset)
+    assert log.segment_count == 2, "so that what comes does not keep it from being committed"
+    healthy.log.append_as_follower(log.read(log.end_offset - 1, 400, up_to=log.end_offset).bytes())
+    append(log, COUNT + 1, 3)
+    repair(log, healthy.log, do_all, high_watermark=healthy.log.end_offset)
+    assert batches_of(log)[:-1] == batches_of(healthy.log)
+
+
+def test_a_source_that_is_damaged_as_well_mends_nothing(do_all: DoAll) -> None:
+    rotten, other = filled(SMALL, SMALL)
+    for replica in (rotten, other):
+        rot(replica, replica.segments()[0], 70)
+    look_at_all(rotten.log, do_all)
+    with pytest.raises(KafkaError, match="damaged"):
+        repair(rotten.log, other.log, do_all)
+    with rotten.log.integrity.repairing(rotten.log.end_offset, 1000) as work:
+        do_all(work.copy())
+        damaged = other.storage.open(other.segments()[0])
+        with pytest.raises(KafkaError, match="no right batch"):
+            do_all(work.add(damaged.read_at(0, damaged.size()), work.up_to))
+    assert rotten.log.integrity.damaged
+    assert not [name for name in rotten.storage.list(DIRECTORY) if name.endswith(".cleaned")]
+
+
+@pytest.mark.parametrize("cut", ["truncate", "retain"])
+def test_a_log_that_is_cut_meanwhile_is_let_alone(do_all: DoAll, cut: str) -> None:
+    rotten, healthy = filled(SMALL, SMALL)
+    rot(rotten, rotten.segments()[0], 70)
+    log = rotten.log
+    look_at_all(log, do_all)
+    with log.integrity.repairing(log.end_offset, 1000) as work:
+        do_all(work.copy())
+        if cut == "truncate":
+            log.truncate_to(COUNT // 2)
+        else:
+            log.advance_start(COUNT // 2)
+            log.apply_retention(NOW_MS, log.end_offset)
+        got = healthy.log.read(work.next_offset, 300, up_to=work.up_to)
+        with pytest.raises(RepairAborted):
+            do_all(work.add(got.bytes(), got.next_offset))
+    assert not [name for name in rotten.storage.list(DIRECTORY) if name.endswith(".cleaned")]
+
+
+def test_a_compacted_log_takes_all_that_lies_before_from_the_same_source(do_all: DoAll) -> None:
+    rotten, healthy = filled(COMPACTED, COMPACTED)
+    healthy.close_cleanly()
+    healthy.reopen()
+    do_all(healthy.log.compaction.clean(healthy.log.end_offset, NOW_MS, memory=1 << 20))
+    assert len(batches_of(healthy.log)) < len(batches_of(rotten.log))
+    rot(rotten, rotten.segments()[2], 70)
+    log = rotten.log
+    look_at_all(log, do_all)
+    (base_offset,) = log.integrity.damaged
+    replaced = log.integrity.damaged[base_offset]
+    repair(log, healthy.log, do_all)
+    assert not log.integrity.damaged
+    for data in batches_of(log):
+        ((_, header),) = headers(data)
+        if header.base_offset <= replaced:
+            assert data in batches_of(healthy.log), "an older record of a key would be its last one again"
+    do_all(log.compaction.clean(log.end_offset, NOW_MS, memory=1 << 20))
+
+
+def test_everything_can_be_looked_at_anew(do_all: DoAll) -> None:
+    (replica,) = filled(SMALL)
+    assert not replica.log.integrity.doubts, "this process has verified what it wrote"
+    replica.storage.flip_bit(replica.segments()[0], 8 * 70)
+    replica.log.integrity.doubt_all()
+    look_at_all(replica.log, do_all)
+    assert list(replica.log.integrity.damaged) == [0]
