@@ -64,6 +64,11 @@ class Integrity:
         """Everything is to be looked at anew."""
         self._doubt(self._content.segments.all)
 
+    @property
+    def is_doubted(self) -> bool:
+        """Whether `look` would find something to do."""
+        return any(doubt.segment.base_offset not in self.damaged for doubt in self.doubts.values())
+
     def repairing(self, high_watermark: int, chunk: int) -> AbstractContextManager[Repair]:
         """See `logstore.repair.repairing`."""
         return repairing(self._content, self, high_watermark, chunk)

@@ -18,6 +18,7 @@ from logstore.cleaned_segment import BatchReader, CleanedSegment
 from logstore.content import LogContent
 from logstore.segment import Segment
 from logstore.steps import Aside, Steps
+from logstore.storage import Buffer
 
 if TYPE_CHECKING:
     from logstore.integrity import Integrity
@@ -75,7 +76,7 @@ class Repair:
                 self.check()
         self.next_offset = max(self._end, self._content.start_offset)
 
-    def add(self, records: bytes | memoryview, next_offset: int) -> Steps[None]:
+    def add(self, records: Buffer, next_offset: int) -> Steps[None]:
         """Add what another replica has from `next_offset` on, up to the `next_offset` that is given here.
 
         Raises KafkaError(CORRUPT_MESSAGE) if that is no better, RepairAborted, StorageError.

@@ -238,6 +238,21 @@ LOG_MANAGER: Final = (
         Between(1, None),
     ),
     broker_setting(
+        "log.scrub.interval.ms",
+        _LONG,
+        604_800_000,
+        "Ours. How often the checksums of all that is stored are verified. What was there when the node "
+        "started is looked at right away.",
+        _POSITIVE,
+    ),
+    broker_setting(
+        "log.scrub.io.max.bytes.per.second",
+        _LONG,
+        16_777_216,
+        "Ours. How much of what is stored is verified per second.",
+        _POSITIVE,
+    ),
+    broker_setting(
         "num.recovery.threads.per.data.dir",
         _INT,
         2,

@@ -29,10 +29,12 @@ from kraft.broker.lifecycle import BrokerLifecycle, HeartbeatSettings
 from kraft.broker.listener import ConnectionQuota, Listeners
 from kraft.broker.log_cleaner import CleanerSettings, LogCleaner
 from kraft.broker.log_directories import LogDirectories
+from kraft.broker.log_scrubber import LogScrubber, ScrubberSettings
 from kraft.broker.metadata_cache import MetadataCache
 from kraft.broker.metadata_feed import MetadataFeed
 from kraft.broker.neighbours import PING, MakePeer, Neighbours
 from kraft.broker.producer_ids import ProducerIds
+from kraft.broker.replica_copies import COPY, CopyServer
 from kraft.broker.stalls import StallDetector
 from kraft.broker.suspected_leaders import SuspectedLeaders
 from kraft.broker.transaction_coordination import Transactions, TransactionWorld
@@ -180,6 +182,16 @@ class Broker:
             self._durability.sync,
             self._on_failure,
         )
+        self._scrubber = LogScrubber(
+            self.replicas,
+            self.metadata,
+            self._neighbours.peer,
+            clock,
+            ScrubberSettings.of(configuration),
+            self._cleaner.retry,
+            self._on_failure,
+        )
+        self._copy_server = CopyServer(self.replicas, self._on_failure)
         self._feed = MetadataFeed(self.controller.peers, self, self._leader_changed)
         self._lifecycle = BrokerLifecycle(
             self._identity.node_id,
@@ -254,6 +266,7 @@ class Broker:
         """Add what this broker answers to other brokers."""
         handlers.handle(FETCH, self._fetch_server.fetch)
         handlers.handle_notify(NUDGE, self._fetch_server.nudge)
+        handlers.handle(COPY, self._copy_server.copy)
         self.transactions.register(handlers)
         handlers.handle(PING, lambda _link, _value: Reply(None))
 
@@ -273,6 +286,7 @@ class Broker:
             group.create_task(self._isr_updates.run())
             group.create_task(self._durability.run())
             group.create_task(self._cleaner.run())
+            group.create_task(self._scrubber.run())
             group.create_task(self._feed.run())
             self._registered_epoch = await self._lifecycle.register(self._registration(addresses))
             self._apply_latest()

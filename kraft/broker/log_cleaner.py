@@ -1,33 +1,29 @@
-"""Compaction of this broker's logs: which is due, and the work in slices that leave the event loop to others.
+"""Compaction of this broker's logs: which is due, and the work spread over time.
 
-What needs the interpreter runs on the loop, a slice at a time, since in a thread of its own it would hold up
-everybody at each switch; what waits for the disk, and large batches' compression, runs in a thread. The log
-goes on meanwhile. If it is cut, retained or deleted, the cleaning is given up, and begun anew another time.
+The log goes on meanwhile. If it is cut, retained or deleted, the cleaning is given up, and begun anew another
+time.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Generator, Iterable
+from collections.abc import Awaitable, Callable, Iterable
+from functools import partial
 
 import msgspec
 
 from kafkawire.errors import KafkaError
 from kraft.broker.configuration import BrokerConfiguration
 from kraft.broker.log_directories import LogDirectories
+from kraft.broker.spread_steps import REST, spread
 from kraft.clock import Clock
 from kraft.events import Events
 from logstore.compaction import CleaningAborted
-from logstore.steps import Aside, Step
 from logstore.storage import StorageError, StorageFullError
 from replication.partition import Partition
 from replication.replicas import Replicas
 
-SLICE = 0.002
-"""Seconds of the event loop that are taken at once."""
-REST = 0.004
-"""Seconds that are left to others after each slice."""
 _LOOKS_AT_ONCE = 64
 
 
@@ -114,6 +110,7 @@ class LogCleaner:
 
     def _give_up(self, partition: Partition, error: KafkaError) -> None:
         self._uncleanable.add(partition.key)
+        partition.log.integrity.doubt_all()  # whoever looks at it next finds what is damaged
         self._events.error("log.uncleanable", **_name(partition), failure=error)
 
     async def _clean(self, partition: Partition) -> bool:
@@ -143,8 +140,7 @@ class LogCleaner:
         return cleaned_to > before
 
     async def _do(self, partition: Partition) -> None:
-        if not self._is_wanted(partition):
-            raise CleaningAborted
+        self._check_wanted(partition)
         steps = partition.log.compaction.clean(
             _stable_end(partition),
             self._clock.wall_ms(),
@@ -152,37 +148,20 @@ class LogCleaner:
             chunk=self._settings.chunk,
         )
         with contextlib.closing(steps):
-            await self._spread(partition, steps)
+            await spread(
+                steps,
+                self._clock,
+                self._settings.bytes_per_second,
+                partial(self._check_wanted, partition),
+            )
 
-    async def _spread(self, partition: Partition, steps: Generator[Step, None, None]) -> None:
-        """Take the steps over time; raises CleaningAborted where the replica has left meanwhile."""
-        clock = self._clock
-        began = resumed = clock.monotonic()
-        moved = 0
-        for step in steps:
-            if step is not None:
-                await _aside(step)
-                moved += step.size
-                ahead = moved / self._settings.bytes_per_second - (clock.monotonic() - began)
-                if ahead > 0:
-                    await asyncio.sleep(ahead)
-            elif clock.monotonic() - resumed < SLICE:
-                continue
-            else:
-                await asyncio.sleep(REST)
-            resumed = clock.monotonic()
-            if not self._is_wanted(partition):
-                raise CleaningAborted
+    def _check_wanted(self, partition: Partition) -> None:
+        if not self._is_wanted(partition):
+            raise CleaningAborted
 
-
-async def _aside(step: Aside[object]) -> None:
-    """Do it in a thread, and see it end even when we are cancelled: its file must not be closed before."""
-    work = asyncio.ensure_future(asyncio.to_thread(step))
-    try:
-        await asyncio.shield(work)
-    finally:
-        if not work.done():
-            await asyncio.wait((work,))
+    def retry(self, partition: Partition) -> None:
+        """The log was given up, and may be right by now."""
+        self._uncleanable.discard(partition.key)
 
 
 def _stable_end(partition: Partition) -> int:

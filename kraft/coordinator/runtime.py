@@ -309,6 +309,13 @@ class CoordinatorRuntime(Generic[S]):
         return earliest
 
     async def _load(self, loading: _Loading) -> None:
+        while True:
+            if not await self._load_once(loading):
+                return
+            await asyncio.sleep(REST)  # what is damaged is about to be repaired
+
+    async def _load_once(self, loading: _Loading) -> bool:
+        """Replay the log and begin; True if that is to be tried again."""
         partition, index = loading.partition, loading.partition.index
         started = self._world.clock.monotonic()
         try:
@@ -316,17 +323,20 @@ class CoordinatorRuntime(Generic[S]):
             for _ in _replay(partition, shard):
                 await asyncio.sleep(0)
                 if self._places.get(index) is not loading or not _leads(partition, loading.epoch):
-                    return
+                    return False
         except (KafkaError, StorageError) as failure:
             self._events.error("load.failed", partition=index, failure=failure)
-            if self._places.get(index) is loading:
-                self._places[index] = _Loading(partition, loading.epoch, failed=True)
             if isinstance(failure, StorageError):
                 self._world.on_failure(failure)
-            return
+            wanted = self._places.get(index) is loading
+            again = wanted and bool(partition.log.integrity.damaged)
+            if wanted and not again:
+                self._places[index] = _Loading(partition, loading.epoch, failed=True)
+            return again
         seconds = round(self._world.clock.monotonic() - started, 3)
         self._events.info("loaded", partition=index, epoch=loading.epoch, seconds=seconds)
         self._activate(loading, shard)
+        return False
 
     def close(self) -> None:
         """Give up every shard: the broker stops."""

@@ -134,6 +134,9 @@ class FetchHandler:
                 at_least_one=at_least_one,
             )
         except KafkaError as error:
+            if error.code == ErrorCode.CORRUPT_MESSAGE and self._is_replicated(part):
+                # It is about to be repaired: clients ask again, where the other code is an exception to them.
+                return self._failed(part, ErrorCode.KAFKA_STORAGE_ERROR)
             return self._failed(part, error.code)
         except StorageError as error:
             self._context.on_storage_failure(error)
@@ -150,6 +153,11 @@ class FetchHandler:
             read.records,
             None,
         )
+
+    def _is_replicated(self, part: FetchPartition) -> bool:
+        """Whether another broker has the partition as well."""
+        partition = self.partition(part)
+        return partition is not None and bool(partition.leads().followers)
 
     def _stores_zstd(self, part: FetchPartition) -> bool:
         """Whether the topic's `compression.type` is zstd, which clients of older versions cannot read."""
