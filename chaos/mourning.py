@@ -11,17 +11,19 @@ from metadata.image import MetadataImage
 
 class Mourning:
     """`image` is what the controllers committed; `running` the incarnation of each broker's process, None
-    where none runs."""
+    where none runs; `whole` tells whether all that a disk has damaged is mended."""
 
     def __init__(
         self,
         min_isr: int,
         image: Callable[[], MetadataImage],
         running: Callable[[], Mapping[int, UUID | None]],
+        whole: Callable[[], bool] = lambda: True,
     ) -> None:
         self._min_isr = min_isr
         self._image = image
         self._running = running
+        self._whole = whole
         self._goes_on = False
 
     def begin(self) -> None:
@@ -30,7 +32,7 @@ class Mourning:
 
     def goes_on(self) -> bool:
         """Whether every broker has to be spared."""
-        if self._goes_on and self._all_registered() and self._all_in_sync():
+        if self._goes_on and self._all_registered() and self._all_in_sync() and self._whole():
             self._goes_on = False
         return self._goes_on
 

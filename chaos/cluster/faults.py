@@ -44,7 +44,7 @@ class Faults:
         self._climate = climate
         self._trace = trace
         self._mended = False
-        self._mourning = Mourning(shape.min_isr, image, self._running)
+        self._mourning = Mourning(shape.min_isr, image, self._running, self._is_whole)
         self.clients: Sequence[ProcessLoop] = ()
         """The processes of clients that may be paused."""
         self.lossy: set[object] = set()
@@ -190,6 +190,16 @@ class Faults:
                 machine.storage.capacity = None
                 machine.storage.fail_syncs(0)
 
+    def _is_whole(self) -> bool:
+        """Whether no broker has anything damaged, as far as it has looked at everything."""
+        logs = [
+            partition.log
+            for machine in self._brokers()
+            if machine.process is not None and machine.process.broker is not None
+            for partition in machine.process.broker.replicas
+        ]
+        return not any(log.integrity.damaged or log.integrity.doubts for log in logs)
+
     def _running(self) -> dict[int, UUID | None]:
         return {
             machine.node_id: None if machine.process is None else machine.process.incarnation
@@ -219,17 +229,22 @@ class Faults:
     def _leave(self) -> str | None:
         """A rolling restart's step: SIGTERM, and a new process."""
         machine = self._rng.choice(list(self._machines.values()))
-        process = machine.process
-        if process is None or self._mourning.goes_on():
+        if machine.process is None or self._mourning.goes_on():
             return None
+        self._end_cleanly(machine, lambda: None)
+        return str(machine.node_id)
+
+    def _end_cleanly(self, machine: Machine, then: Callable[[], object]) -> None:
+        process = machine.process
+        assert process is not None
 
         def left() -> None:
             if machine.process is process:
                 self._trace.note("left", machine.node_id)
                 self._end(machine, power_lost=False)
+                then()
 
         process.leave(left)
-        return str(machine.node_id)
 
     # -- links ------------------------------------------------------------------------------------
 
@@ -330,11 +345,8 @@ class Faults:
             self._power_cut_all()
 
     def _bit_flip(self) -> str | None:
-        """Rot on the disk of a broker that is down; no more of them than may lose their power.
-
-        It hits what recovery checks: what was synced and closed long ago is trusted, as in Kafka, and a
-        batch's base offset and leader epoch, its bytes 0 to 7 and 12 to 15, have no checksum.
-        """
+        """Rot on the disk of a broker that is down, killed or after a clean stop; of no more of them than may
+        lose their power, until what it has is mended."""
         up = self._brokers()
         if not up or self._mourning.goes_on():
             return None
@@ -342,15 +354,25 @@ class Faults:
         if not self._mourning.may_lose_power(victim.node_id):
             return None
         self._mourn()
+        if self._rng.random() < 0.5:
+            self._end_cleanly(victim, lambda: self._trace.note("rot", self._rot(victim, was_killed=False)))
+            return str(victim.node_id)
         self._end_all([victim], power_lost=False)
-        batches = victim.newest_batches()
+        return self._rot(victim, was_killed=True)
+
+    def _rot(self, victim: Machine, *, was_killed: bool) -> str | None:
+        """Flip a bit of any batch that is noticed: recovery goes by checksums alone, which do not cover a
+        batch's bytes 0 to 7 and 12 to 15, its base offset and leader epoch. What is not recovered has to fit
+        what lies around it, but behind the newest batch there is nothing."""
+        batches = victim.stored_batches()
         if not batches:
             return None
-        path, position, size = self._rng.choice(batches)
-        byte = self._rng.choice((*range(8, 12), *range(16, size)))
-        bit = (position + byte) * 8 + self._rng.randrange(8)
-        victim.storage.flip_bit(path, bit)
-        return f"{victim.node_id} {path} {bit}"
+        batch = self._rng.choice(batches)
+        unnoticed = {*range(8), *range(12, 16)} if was_killed else set(range(8 if batch.is_newest else 0))
+        byte = self._rng.choice([each for each in range(batch.size) if each not in unnoticed])
+        bit = (batch.position + byte) * 8 + self._rng.randrange(8)
+        victim.storage.flip_bit(batch.path, bit)
+        return f"{victim.node_id} {batch.path} {bit}"
 
     def _clock_step(self) -> str:
         machine = self._rng.choice(list(self._machines.values()))

@@ -24,10 +24,12 @@ from kraft.coordinator.transaction.shard import TransactionShard
 from kraft.coordinator.transaction.states import Transaction
 from logstore import recovery
 from logstore.aborted import AbortedTransaction
+from logstore.integrity import Integrity
 from logstore.log import Log
 from logstore.producers import ProducerStates, RememberedBatch
 from logstore.recovery import LogLoader
 from logstore.scan import scan_headers
+from logstore.slices import LogSlice
 from logstore.storage import StorageError, Syncable
 from metadata.controller import brokers, isr, partitions
 from metadata.image import MetadataImage
@@ -95,6 +97,10 @@ def _none_aborted(self: Log, start: int, end: int) -> list[AbortedTransaction]:
 def _trust_everything(self: LogLoader, recovery_point: int, clean: bool) -> int:
     del clean
     return _trusted_segments(self, recovery_point, True)
+
+
+def _believe(_: Integrity, found: LogSlice, _offset: int) -> LogSlice:
+    return found
 
 
 def _scan_unchecked(file: Any, position: int, end: int) -> Iterator[tuple[int, BatchHeader]]:
@@ -190,6 +196,9 @@ MUTANTS: Mapping[str, Mutant] = {
     ),
     "rot-accepted": Mutant(
         "recovery does not look at checksums", ((recovery, "scan_valid", _scan_unchecked),)
+    ),
+    "rot-served": Mutant(
+        "what a disk has changed is read as if it was right", ((Integrity, "confirm", _believe),)
     ),
     "unclean-stop-keeps-isr": Mutant(
         "a broker that came back without its tail stays eligible",

@@ -12,7 +12,7 @@ import random
 import uuid
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from chaos.cluster.links import Introduction, SimulatedPeer, SimulatedServer
 from chaos.cluster.loops import ProcessLoop, World
@@ -64,6 +64,15 @@ def host(machine: int) -> str:
     return f"node-{machine}"
 
 
+class StoredBatch(NamedTuple):
+    """Where a batch lies in a file, and whether it is the last one of its log."""
+
+    path: str
+    position: int
+    size: int
+    is_newest: bool
+
+
 class Machine:
     """What outlives a process: the disk and the clock."""
 
@@ -99,18 +108,28 @@ class Machine:
         self.disk.crash(power_lost=power_lost)
         self.power_was_lost = power_lost
 
-    def newest_batches(self) -> list[tuple[str, int, int]]:
-        """The batches in the newest segment of each log: file, position, size."""
-        found = []
+    def stored_batches(self) -> list[StoredBatch]:
+        """The batches of every log."""
+        found: list[StoredBatch] = []
         for directory in self.storage.list(LOG_DIR):
-            segments = [name for name in self.storage.list(f"{LOG_DIR}/{directory}") if name.endswith(".log")]
-            if segments:
-                path = f"{LOG_DIR}/{directory}/{segments[-1]}"
-                file = self.storage.open(path)
-                content = file.read_at(0, file.size())
-                with contextlib.suppress(KafkaError):  # rot may have been here before
-                    found += [(path, position, header.size) for position, header in headers(content)]
+            names = [name for name in self.storage.list(f"{LOG_DIR}/{directory}") if name.endswith(".log")]
+            of_log = [
+                StoredBatch(path, position, size, is_newest=False)
+                for path in (f"{LOG_DIR}/{directory}/{name}" for name in names)
+                for position, size in self._batches_in(path)
+            ]
+            if of_log:
+                found += [*of_log[:-1], of_log[-1]._replace(is_newest=True)]
         return found
+
+    def _batches_in(self, path: str) -> list[tuple[int, int]]:
+        file = self.storage.open(path)
+        content = file.read_at(0, file.size())
+        batches = []
+        with contextlib.suppress(KafkaError):  # rot may have been here before
+            for position, header in headers(content):
+                batches.append((position, header.size))
+        return batches
 
 
 class NodeProcess:

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterable
-from typing import NamedTuple, Protocol
+from typing import Protocol
 from uuid import UUID
 
+from chaos.replication.known_logs import Batch, Shadow, Truth, peek
 from chaos.trace import Trace
-from kafkawire.batch_header import BatchHeader, headers
+from kafkawire.batch_header import headers
 from metadata.image import MetadataImage, PartitionImage
 from metadata.invariants import image_violations, step_violations
 from replication.client_read import ClientRead
@@ -38,82 +39,6 @@ class ClusterView(Protocol):
 
 class ViolationError(Exception):
     """An invariant does not hold."""
-
-
-class Batch(NamedTuple):
-    """A batch, by what tells it from all others."""
-
-    base: int
-    next_offset: int
-    epoch: int
-    crc: int
-    producer_id: int
-    producer_epoch: int
-    sequence: int
-    records: int
-
-
-class Shadow:
-    """What the log of one replica has, batch by batch, and what was last seen of the replica."""
-
-    __slots__ = ("batches", "end", "epoch", "epochs", "high_watermark", "isr", "partition", "role")
-
-    def __init__(self, partition: Partition) -> None:
-        self.partition = partition
-        self.batches: list[Batch] = []
-        self.epochs: dict[int, int] = {}
-        self.end = 0
-        self.high_watermark = -1
-        self.epoch = -1
-        self.role: object = None
-        self.isr: object = None
-
-    def differs(self, partition: Partition) -> bool:
-        """Whether the replica has changed since it was looked at."""
-        log, role = partition.log, partition.role
-        return (
-            log.end_offset != self.end
-            or partition.high_watermark != self.high_watermark
-            or role is not self.role
-            or (isinstance(role, Leader) and role.isr is not self.isr)
-            or partition is not self.partition
-            or log.latest_epoch != self.epoch
-        )
-
-    def has(self, batch: Batch) -> bool:
-        return self.epochs.get(batch.base) == batch.epoch
-
-    def cut(self, end: int) -> None:
-        """Forget what the log lost."""
-        while self.batches and self.batches[-1].next_offset > end:
-            del self.epochs[self.batches.pop().base]
-        self.end = self.batches[-1].next_offset if self.batches else 0
-
-    def ending_at(self, offset: int) -> Batch | None:
-        """The batch that ends at `offset`."""
-        number = bisect_right(self.batches, offset, key=lambda batch: batch.next_offset) - 1
-        if number >= 0 and self.batches[number].next_offset == offset:
-            return self.batches[number]
-        return None
-
-
-class Truth:
-    """What is committed of one partition."""
-
-    def __init__(self, key: Key) -> None:
-        self.topic_id = UUID(bytes=key[0])
-        self.batches: list[Batch] = []
-        self.end = 0
-        self.sequences: dict[int, tuple[int, int]] = {}
-        """The last epoch of each producer, and the sequence number that has to come next in it."""
-        self.leaders: dict[int, int] = {}
-        """Who wrote as leader, by leader epoch."""
-        self.told: dict[int, tuple[int, int]] = {}
-        """The first and the largest end that clients were told, by leader epoch."""
-
-    def holding(self, offset: int) -> int:
-        """The number of the batch that holds `offset`."""
-        return bisect_right(self.batches, offset, key=lambda batch: batch.next_offset)
 
 
 class ReplicationInvariants:
@@ -179,7 +104,7 @@ class ReplicationInvariants:
             return position
         number = truth.holding(position)
         for _, header in headers(read.records.bytes()):
-            if number >= len(truth.batches) or not _same(truth.batches[number], header):
+            if number >= len(truth.batches) or truth.batches[number] != Batch.of(header):
                 raise ViolationError(f"{header} was read from {partition!r} and is not what was committed")
             number += 1
             position = header.next_offset
@@ -202,13 +127,17 @@ class ReplicationInvariants:
             if shadow is None or shadow.differs(partition):
                 self._look(partition, shadow, after_power_cut=after_power_cut)
         if self._acknowledged:
-            for partition, first, end in self._acknowledged:
+            acknowledged, self._acknowledged = self._acknowledged, []
+            for partition, first, end in acknowledged:
                 truth = self._truth(partition.key)
-                if end > truth.end:
+                if end <= truth.end:
+                    continue
+                shadow = self._shadows.get((partition.local_id, partition.key))
+                if shadow is None or shadow.readable:
                     raise ViolationError(
                         f"{first}..{end} was acknowledged, {truth.end} is the end: {partition!r}"
                     )
-            self._acknowledged.clear()
+                self._acknowledged.append((partition, first, end))
 
     # How a replica changed.
 
@@ -217,7 +146,9 @@ class ReplicationInvariants:
         if shadow is None or shadow.partition is not partition:
             shadow = self._shadows[broker_id, key] = Shadow(partition)
         truth = self._truth(key)
-        self._follow_log(broker_id, partition, shadow)
+        shadow.readable = self._follow_log(broker_id, partition, shadow)
+        if not shadow.readable:
+            return
         if isinstance(partition.role, Leader):
             if shadow.role is partition.role and partition.high_watermark < shadow.high_watermark:
                 raise ViolationError(
@@ -235,7 +166,8 @@ class ReplicationInvariants:
         shadow.epoch = partition.log.latest_epoch
         shadow.high_watermark = partition.high_watermark
 
-    def _follow_log(self, broker_id: int, partition: Partition, shadow: Shadow) -> None:
+    def _follow_log(self, broker_id: int, partition: Partition, shadow: Shadow) -> bool:
+        """Take in what is new; False if that is damaged."""
         end = partition.log.end_offset
         key = partition.key
         if end < shadow.end:
@@ -245,9 +177,8 @@ class ReplicationInvariants:
             self._check_complete(key)
         while shadow.end < end:
             seen = shadow.end
-            content = partition.log.read(seen, 1 << 20, up_to=end).bytes()
-            for _, header in headers(content):
-                batch = _batch(header)
+            found = peek(partition.log, seen, end)
+            for batch in self._damaged(key, seen) if found is None else found:
                 before = (shadow.batches[-1].base, shadow.batches[-1].epoch) if shadow.batches else (-1, -1)
                 identity = (batch.crc, *before)
                 known = self._lineage.setdefault((key, batch.base, batch.epoch), identity)
@@ -259,8 +190,17 @@ class ReplicationInvariants:
                 self._trace.note(
                     f"log {partition.topic}-{partition.index} at={broker_id} {batch.base} epoch={batch.epoch}"
                 )
+            if found is None and shadow.end <= seen:
+                return False
             if shadow.end <= seen:
                 raise ViolationError(f"{broker_id} has nothing at {seen} in a log up to {end}: {partition!r}")
+        return True
+
+    def _damaged(self, key: Key, offset: int) -> list[Batch]:
+        """The batch that ought to be where none can be read, if it is a committed one: others have it."""
+        truth = self._truth(key)
+        number = truth.holding(offset)
+        return truth.batches[number : number + 1]
 
     def _commit(self, partition: Partition, shadow: Shadow, truth: Truth) -> None:
         place = partition.topic, partition.index, partition.local_id
@@ -328,6 +268,8 @@ class ReplicationInvariants:
             if self._view.lost_power(broker_id, image.brokers[broker_id].incarnation):
                 continue  # it cannot be elected before it registers again, which takes it out
             shadow = self._shadows.get((broker_id, key))
+            if shadow is not None and not shadow.readable:
+                continue
             if shadow is None or not shadow.has(last):
                 end = None if shadow is None else shadow.end
                 raise ViolationError(
@@ -346,20 +288,3 @@ class ReplicationInvariants:
     def committed(self, key: Key) -> int:
         """How much of a partition is committed."""
         return self._truth(key).end
-
-
-def _batch(header: BatchHeader) -> Batch:
-    return Batch(
-        header.base_offset,
-        header.next_offset,
-        header.partition_leader_epoch,
-        header.crc,
-        header.producer_id,
-        header.producer_epoch,
-        header.base_sequence,
-        header.record_count,
-    )
-
-
-def _same(batch: Batch, header: BatchHeader) -> bool:
-    return batch == _batch(header)
