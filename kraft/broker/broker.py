@@ -128,7 +128,9 @@ class Broker:
         )
         self._producer_ids = ProducerIds(identity.node_id, self.controller)
         self.transactions = Transactions(self._transaction_world())
-        self._build()
+        self._build_replication()
+        self._build_log_keepers()
+        self._build_service()
         self.controller.on_active = self._feed.prefer
 
     def _transaction_world(self) -> TransactionWorld:
@@ -144,7 +146,7 @@ class Broker:
             self._on_failure,
         )
 
-    def _build(self) -> None:
+    def _build_replication(self) -> None:
         configuration, clock = self._configuration, self._clock
         self._isr_updates = IsrUpdates(
             self._identity.node_id, self.replicas.outbox, self.controller, clock.monotonic
@@ -161,6 +163,10 @@ class Broker:
             self._on_failure,
         )
         self._fetch_server = FetchServer(self.replicas, clock, clock.wall_ms(), self._on_failure)
+        self._copy_server = CopyServer(self.replicas, self._on_failure)
+
+    def _build_log_keepers(self) -> None:
+        configuration, clock = self._configuration, self._clock
         self._durability = Durability(
             self.replicas,
             self._directories,
@@ -191,7 +197,8 @@ class Broker:
             self._cleaner.retry,
             self._on_failure,
         )
-        self._copy_server = CopyServer(self.replicas, self._on_failure)
+
+    def _build_service(self) -> None:
         self._feed = MetadataFeed(self.controller.peers, self, self._leader_changed)
         self._lifecycle = BrokerLifecycle(
             self._identity.node_id,
@@ -201,7 +208,7 @@ class Broker:
             self._had_better_rest,
         )
         self._growth = InternalTopicGrowth(
-            self._identity.node_id, configuration, self.metadata, self.controller
+            self._identity.node_id, self._configuration, self.metadata, self.controller
         )
         self.listeners = Listeners(self._dispatcher(), self._connection_limits(), self._connection_quota)
 

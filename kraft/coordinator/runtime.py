@@ -309,10 +309,10 @@ class CoordinatorRuntime(Generic[S]):
         return earliest
 
     async def _load(self, loading: _Loading) -> None:
-        while True:
-            if not await self._load_once(loading):
-                return
-            await asyncio.sleep(REST)  # what is damaged is about to be repaired
+        rest = REST
+        while await self._load_once(loading):
+            await asyncio.sleep(rest)  # what is damaged is about to be repaired
+            rest = min(2 * rest, 60 * REST)
 
     async def _load_once(self, loading: _Loading) -> bool:
         """Replay the log and begin; True if that is to be tried again."""
