@@ -248,7 +248,7 @@ LOG_MANAGER: Final = (
     broker_setting(
         "log.scrub.io.max.bytes.per.second",
         _LONG,
-        16_777_216,
+        4_194_304,
         "Ours. How much of what is stored is verified per second.",
         _POSITIVE,
     ),

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
@@ -39,7 +40,7 @@ _COPY_TIMEOUT = 10.0
 
 
 class ScrubberSettings(msgspec.Struct, frozen=True):
-    """`log.scrub.*`: seconds between looks at everything, bytes read and written per second."""
+    """`log.scrub.*`: seconds between looks at everything, bytes looked at per second."""
 
     interval: float
     bytes_per_second: float
@@ -92,7 +93,8 @@ class LogScrubber:
         """Mend a log, or look at a segment; False if there is nothing to do."""
         now = self._clock.monotonic()
         for partition in self._replicas:
-            if partition.log.integrity.damaged and self._retry_at.get(partition.key, now) <= now:
+            log = partition.log
+            if log.integrity.damaged and log.failed is None and self._retry_at.get(partition.key, now) <= now:
                 await self._mend(partition)
                 return True
         for partition in self._replicas:
@@ -177,7 +179,8 @@ class LogScrubber:
                 raise RepairAborted("the replica has left")
 
         check()
-        await spread(steps, self._clock, self._settings.bytes_per_second, check)
+        # As fast as the loop has time for it: somebody may be waiting.
+        await spread(steps, self._clock, math.inf, check)
 
 
 def _name(partition: Partition) -> dict[str, Any]:
