@@ -44,6 +44,12 @@ class Faults:
         await self._cluster.processes[node_id].kill()
         return fault
 
+    async def stop(self, node_id: int) -> Fault:
+        """SIGTERM: it hands over what it leads and closes its files; it is gone when this returns."""
+        fault = self._note("stopped", node_id)
+        await self._cluster.processes[node_id].terminate()
+        return fault
+
     def pause(self, node_id: int) -> Fault:
         """SIGSTOP: its connections stay, and nothing moves on them."""
         self._cluster.processes[node_id].send_signal(signal.SIGSTOP)
@@ -55,7 +61,7 @@ class Faults:
         return self._note("resumed", node_id)
 
     async def restart(self, node_id: int) -> Fault:
-        """Start a killed node again, with its ports and data; returns when it is ready."""
+        """Start a node that has ended, with its ports and data; returns when it is ready."""
         await self._cluster.processes[node_id].start()
         return self._note("restarted", node_id)
 

@@ -6,6 +6,7 @@ Only one replica is ever damaged, and a broker's: what a controller has synced i
 from __future__ import annotations
 
 import os
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from chaos.harness.nemeses.base import Nemesis, needs_three_brokers
@@ -32,7 +33,7 @@ class FullDisk(Nemesis):
 
 
 class _DamagedFile(Nemesis):
-    """A broker is killed, a segment of one of its replicas is changed, and it is started again."""
+    """A broker is ended, a segment of one of its replicas is changed, and it is started again."""
 
     hold = (0.5, 2.0)
 
@@ -44,9 +45,16 @@ class _DamagedFile(Nemesis):
 
     async def kill_one(self) -> Path | None:
         """Kill a broker; returns a segment of one of its replicas that has something in it."""
+        return await self._end_one(self.stage.faults.kill)
+
+    async def stop_one(self) -> Path | None:
+        """The same after a clean stop: it will believe what it finds."""
+        return await self._end_one(self.stage.faults.stop)
+
+    async def _end_one(self, end: Callable[[int], Awaitable[object]]) -> Path | None:
         victim = self.rng.choice(self.stage.brokers)
         self.hit = [victim]
-        await self.stage.faults.kill(victim)
+        await end(victim)
         found = self.stage.segments(victim)
         return self.rng.choice(found) if found else None
 
@@ -72,7 +80,7 @@ class BitFlip(_DamagedFile):
 
     async def inject(self) -> str:
         """Flip it."""
-        path = await self.kill_one()
+        path = await (self.kill_one() if self.rng.random() < 0.5 else self.stop_one())
         if path is None:
             return f"node {self.hit[0]}, which has nothing yet"
         position = self.rng.randrange(path.stat().st_size)

@@ -72,8 +72,7 @@ class RollingRestart(Nemesis):
         order = self.rng.sample(self.stage.everybody, len(self.stage.everybody))
         self.hit = order
         for node_id in order:
-            process = self.stage.nodes.processes[node_id]
-            await process.terminate()
+            await self.stage.faults.stop(node_id)
             await self.stage.faults.restart(node_id)
             await self.stage.until_whole()
         return "every node in turn"
