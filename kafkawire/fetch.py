@@ -16,7 +16,6 @@ from kafkawire.fetch_request import (
     FetchPartition,
     FetchRequest,
     decode_fetch_request,
-    may_bring_zstd,
 )
 from kafkawire.fetch_response import FetchResult, Payload, encode_fetch_response
 
@@ -28,5 +27,4 @@ __all__ = [
     "Payload",
     "decode_fetch_request",
     "encode_fetch_response",
-    "may_bring_zstd",
 ]

@@ -15,7 +15,6 @@ MAX_PARTITIONS = 100_000
 """Most partitions that one request may name or forget; each costs far more memory than bytes on the wire."""
 
 _VERSIONS = range(APIS[ApiKey.FETCH].min_version, APIS[ApiKey.FETCH].max_version + 1)
-_ZSTD = 10
 _FLEXIBLE = 12
 _TOPIC_IDS = 13
 _REPLICA_STATE = 15
@@ -65,11 +64,6 @@ class FetchRequest(NamedTuple):
     forgotten: list[tuple[TopicRef, int]]
     rack_id: str
     topic_ids: bool = False
-
-
-def may_bring_zstd(version: int) -> bool:
-    """Whether clients of this version know records that are compressed with zstd (KIP-110)."""
-    return version >= _ZSTD
 
 
 def decode_fetch_request(version: int, body: memoryview) -> FetchRequest:

@@ -215,6 +215,7 @@ LOG_MANAGER: Final = (
         15_000,
         "How long compaction rests when no log is due.",
         _NATURAL,
+        update=Update.CLUSTER_WIDE,
     ),
     broker_setting(
         "log.cleaner.dedupe.buffer.size",
@@ -222,6 +223,7 @@ LOG_MANAGER: Final = (
         134_217_728,
         "Memory for the keys of a log that is compacted. If they do not fit, the log is compacted in parts.",
         _POSITIVE,
+        update=Update.CLUSTER_WIDE,
     ),
     broker_setting(
         "log.cleaner.io.buffer.size",
@@ -229,6 +231,7 @@ LOG_MANAGER: Final = (
         524_288,
         "How much compaction reads and writes at once.",
         _POSITIVE,
+        update=Update.CLUSTER_WIDE,
     ),
     broker_setting(
         "log.cleaner.io.max.bytes.per.second",
@@ -236,6 +239,7 @@ LOG_MANAGER: Final = (
         1.7976931348623157e308,
         "How much compaction reads and writes per second, in all.",
         Between(1, None),
+        update=Update.CLUSTER_WIDE,
     ),
     broker_setting(
         "log.scrub.interval.ms",
@@ -253,12 +257,27 @@ LOG_MANAGER: Final = (
         _POSITIVE,
     ),
     broker_setting(
-        "num.recovery.threads.per.data.dir",
-        _INT,
-        2,
-        "Threads that recover logs after an unclean stop. Accepted, without effect.",
-        _POSITIVE,
+        "log.cleaner.io.buffer.load.factor",
+        ConfigType.DOUBLE,
+        0.9,
+        "How full the keys' memory may get. Accepted, without effect.",
+        update=Update.CLUSTER_WIDE,
     ),
+)
+
+THREADS: Final = tuple(
+    # A node is one event loop. They can be changed: one of them is the example in Kafka's documentation.
+    broker_setting(
+        name, _INT, default, f"Threads {what}. Accepted, without effect.", limits, update=Update.CLUSTER_WIDE
+    )
+    for name, default, what, limits in (
+        ("background.threads", 10, "for work in the background", _POSITIVE),
+        ("log.cleaner.threads", 1, "that compact", _NATURAL),
+        ("num.io.threads", 8, "that work on requests", _POSITIVE),
+        ("num.network.threads", 3, "that read requests and write answers", _POSITIVE),
+        ("num.recovery.threads.per.data.dir", 2, "that recover logs after an unclean stop", _POSITIVE),
+        ("num.replica.fetchers", 1, "that fetch from each other broker", _POSITIVE),
+    )
 )
 
 PRODUCERS: Final = (
@@ -363,6 +382,7 @@ _GROUPS: Final[tuple[tuple[str, tuple[ConfigKey, ...]], ...]] = (
     ("Replication", REPLICA_FETCHING),
     ("Network", NETWORK),
     ("Logs", LOG_MANAGER),
+    ("Threads", THREADS),
     ("Producers and transactions", PRODUCERS),
     ("Groups", GROUPS),
 )

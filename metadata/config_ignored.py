@@ -12,19 +12,13 @@ IGNORED_KEY_GROUPS: Final = (
     (
         "Thread pools; a node is one event loop",
         (
-            "background.threads",
             "group.coordinator.threads",
-            "log.cleaner.threads",
-            "num.io.threads",
-            "num.network.threads",
             "num.replica.alter.log.dirs.threads",
-            "num.replica.fetchers",
         ),
     ),
     (
         "Buffers, which have the sizes that they need",
         (
-            "log.cleaner.io.buffer.load.factor",
             "offsets.load.buffer.size",
             "replica.socket.receive.buffer.bytes",
             "socket.listen.backlog.size",

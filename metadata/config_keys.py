@@ -51,6 +51,7 @@ __all__ = [
     "parse_value",
     "resolve",
     "resolve_broker",
+    "resolve_cluster_defaults",
     "resolve_group",
     "resolve_topic",
     "topic_config",
@@ -199,9 +200,8 @@ def resolve(key: ConfigKey, layers: ConfigLayers) -> ResolvedConfig:
     places = list(_places(key, layers))
     found = [ConfigSynonym(name, text, source) for name, text, source, _ in places]
     if not places:
-        default = _default_place(key)
-        return ResolvedConfig(key, key.default, ConfigSource.DEFAULT_CONFIG, (default,))
-    return ResolvedConfig(key, value_of(key, layers), places[0][2], (*found, _default_place(key)))
+        return ResolvedConfig(key, key.default, ConfigSource.DEFAULT_CONFIG, _default_place(key))
+    return ResolvedConfig(key, value_of(key, layers), places[0][2], (*found, *_default_place(key)))
 
 
 def value_of(key: ConfigKey, layers: ConfigLayers) -> ConfigValue:
@@ -220,6 +220,17 @@ def resolve_topic(layers: ConfigLayers) -> dict[str, ResolvedConfig]:
 def resolve_broker(layers: ConfigLayers) -> dict[str, ResolvedConfig]:
     """Every node key with its value, as DescribeConfigs shows it for a broker; `layers.topic` is not used."""
     return {name: resolve(key, layers) for name, key in BROKER_KEYS.items()}
+
+
+def resolve_cluster_defaults(defaults: Mapping[str, str]) -> dict[str, ResolvedConfig]:
+    """What all brokers were given while they run, as DescribeConfigs shows it for no broker in particular: by
+    itself, whatever one broker has of its own or in its file."""
+    resolved = resolve_broker(ConfigLayers(cluster=defaults))
+    return {
+        name: msgspec.structs.replace(config, synonyms=config.synonyms[:1])
+        for name, config in resolved.items()
+        if config.source is ConfigSource.DYNAMIC_DEFAULT_BROKER_CONFIG
+    }
 
 
 def resolve_group(layers: ConfigLayers) -> dict[str, ResolvedConfig]:
@@ -259,12 +270,13 @@ def _places(key: ConfigKey, layers: ConfigLayers) -> Iterator[tuple[str, str, Co
                 yield name, values[name], source, factor
 
 
-def _default_place(key: ConfigKey) -> ConfigSynonym:
-    """The default as a synonym: under the broker key that carries it."""
-    for name, _ in key.synonyms:
-        if BROKER_KEYS[name].default is not None:
-            return ConfigSynonym(name, format_value(BROKER_KEYS[name].default), ConfigSource.DEFAULT_CONFIG)
-    return ConfigSynonym(key.name, format_value(key.default), ConfigSource.DEFAULT_CONFIG)
+def _default_place(key: ConfigKey) -> tuple[ConfigSynonym, ...]:
+    """The default as a synonym: under the broker key that carries it. None that is no value, as in Kafka."""
+    behind = (BROKER_KEYS[name] for name, _ in key.synonyms)
+    carrier = next((each for each in behind if each.default is not None), key)
+    if carrier.default is None:
+        return ()
+    return (ConfigSynonym(carrier.name, format_value(carrier.default), ConfigSource.DEFAULT_CONFIG),)
 
 
 def _scaled(value: ConfigValue, factor: int) -> ConfigValue:

@@ -184,7 +184,7 @@ class Broker:
             self.replicas,
             self._directories,
             clock,
-            CleanerSettings.of(configuration),
+            lambda: CleanerSettings.of(configuration, self.metadata.image),
             self._durability.sync,
             self._on_failure,
         )

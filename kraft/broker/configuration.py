@@ -58,9 +58,13 @@ class BrokerConfiguration:
 
     def current(self, image: MetadataImage, name: str) -> int:
         """As `number`, of a key that may also be changed while the node runs."""
-        value = value_of(broker_key(name), self.layers(image))
+        value = self.current_value(image, name)
         assert isinstance(value, int), name
         return value
+
+    def current_value(self, image: MetadataImage, name: str) -> ConfigValue:
+        """As `value`, of a key that may also be changed while the node runs."""
+        return value_of(broker_key(name), self.layers(image))
 
     def seconds(self, name: str) -> float:
         """As `number`, of a key in milliseconds."""

@@ -21,6 +21,7 @@ from kraft.clock import Clock
 from kraft.events import Events
 from logstore.compaction import CleaningAborted
 from logstore.storage import StorageError, StorageFullError
+from metadata.image import MetadataImage
 from replication.partition import Partition
 from replication.replicas import Replicas
 
@@ -38,28 +39,29 @@ class CleanerSettings(msgspec.Struct, frozen=True):
     bytes_per_second: float
 
     @classmethod
-    def of(cls, configuration: BrokerConfiguration) -> CleanerSettings:
-        """What the node's file says."""
-        rate = configuration.value("log.cleaner.io.max.bytes.per.second")
+    def of(cls, configuration: BrokerConfiguration, image: MetadataImage) -> CleanerSettings:
+        """What the node's file says, and what was changed since."""
+        rate = configuration.current_value(image, "log.cleaner.io.max.bytes.per.second")
         assert isinstance(rate, (int, float))
         return cls(
             enabled=bool(configuration.value("log.cleaner.enable")),
-            backoff=configuration.seconds("log.cleaner.backoff.ms"),
-            memory=configuration.number("log.cleaner.dedupe.buffer.size"),
-            chunk=configuration.number("log.cleaner.io.buffer.size"),
+            backoff=configuration.current(image, "log.cleaner.backoff.ms") / 1000,
+            memory=configuration.current(image, "log.cleaner.dedupe.buffer.size"),
+            chunk=configuration.current(image, "log.cleaner.io.buffer.size"),
             bytes_per_second=rate,
         )
 
 
 class LogCleaner:
-    """Cleans one log at a time, the dirtiest first. `sync` makes the logs of partitions durable."""
+    """Cleans one log at a time, the dirtiest first. `settings` tells those of now; `sync` makes the logs of
+    partitions durable."""
 
     def __init__(
         self,
         replicas: Replicas,
         directories: LogDirectories,
         clock: Clock,
-        settings: CleanerSettings,
+        settings: Callable[[], CleanerSettings],
         sync: Callable[[Iterable[Partition]], Awaitable[None]],
         on_failure: Callable[[BaseException], None],
     ) -> None:
@@ -74,13 +76,13 @@ class LogCleaner:
 
     async def run(self) -> None:
         """Until cancelled, or until the disk has failed."""
-        if not self._settings.enabled:
+        if not self._settings().enabled:
             return
         try:
             while True:
                 partition = await self._dirtiest()
                 if partition is None or not await self._clean(partition):
-                    await asyncio.sleep(max(self._settings.backoff, REST))
+                    await asyncio.sleep(max(self._settings().backoff, REST))
         except StorageError as failure:
             self._on_failure(failure)
 
@@ -141,17 +143,15 @@ class LogCleaner:
 
     async def _do(self, partition: Partition) -> None:
         self._check_wanted(partition)
+        settings = self._settings()
         steps = partition.log.compaction.clean(
-            _stable_end(partition),
-            self._clock.wall_ms(),
-            memory=self._settings.memory,
-            chunk=self._settings.chunk,
+            _stable_end(partition), self._clock.wall_ms(), memory=settings.memory, chunk=settings.chunk
         )
         with contextlib.closing(steps):
             await spread(
                 steps,
                 self._clock,
-                self._settings.bytes_per_second,
+                settings.bytes_per_second,
                 partial(self._check_wanted, partition),
             )
 

@@ -79,6 +79,9 @@ def _keys(entity: tuple[QuotaEntityPart, ...]) -> Mapping[str, int | None]:
             raise _invalid(f"Unhandled client quota entity type: {kind}")
         if kinds.count(kind) > 1:
             raise _invalid(f"Invalid client quota entity, duplicate entity entry {kind}")
+    for part in entity:
+        if part.entity_name == "":  # the default is None
+            raise _invalid(f"Empty {part.entity_type} not supported")
     if IP not in kinds:
         return _CLIENT_KEYS
     if len(kinds) > 1:

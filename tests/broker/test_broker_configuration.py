@@ -7,8 +7,10 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+from msgspec.structs import replace
 
 from kraft.broker.configuration import BrokerConfiguration
+from kraft.broker.log_cleaner import CleanerSettings
 from metadata.image import EMPTY_IMAGE, MetadataImage
 from metadata.records import CLUSTER_DEFAULT, ConfigRecord, ConfigResourceType, Record, TopicRecord
 
@@ -60,3 +62,19 @@ def test_a_default_of_the_cluster_that_changes_is_heard_by_all() -> None:
     image = image_with((BROKER, CLUSTER_DEFAULT, "min.insync.replicas", "2"))
     for topic in ("orders", "payments"):
         assert broker.replication_settings(image, topic).min_insync_replicas == 2
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "changed"),
+    [
+        ("log.cleaner.backoff.ms", "5", {"backoff": 0.005}),
+        ("log.cleaner.dedupe.buffer.size", "5", {"memory": 5}),
+        ("log.cleaner.io.buffer.size", "5", {"chunk": 5}),
+        ("log.cleaner.io.max.bytes.per.second", "5.5", {"bytes_per_second": 5.5}),
+    ],
+)
+def test_the_cleaner_hears_what_is_changed_while_it_runs(name: str, text: str, changed: Any) -> None:
+    configuration = BrokerConfiguration(1, {name: "9"})
+    before = CleanerSettings.of(configuration, EMPTY_IMAGE)
+    after = CleanerSettings.of(configuration, image_with((BROKER, CLUSTER_DEFAULT, name, text)))
+    assert after == replace(before, **changed) != before

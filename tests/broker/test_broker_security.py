@@ -84,6 +84,8 @@ def test_quotas_are_found_by_what_they_belong_to(wire: Any) -> None:
     [
         ([], ("producer_byte_rate", 1.0)),
         ([("group", "g")], ("producer_byte_rate", 1.0)),
+        ([("user", "")], ("producer_byte_rate", 1.0)),
+        ([("user", "a"), ("client-id", "")], ("producer_byte_rate", 1.0)),
         ([("user", "a"), ("user", "b")], ("producer_byte_rate", 1.0)),
         ([("user", "a"), ("ip", "10.0.0.1")], ("producer_byte_rate", 1.0)),
         ([("ip", "not an address")], ("connection_creation_rate", 1.0)),

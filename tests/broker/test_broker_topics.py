@@ -12,7 +12,7 @@ from kafkawire.apis import ApiKey
 from kafkawire.errors import ErrorCode
 
 TOPIC, BROKER, GROUP = 2, 4, 32
-DYNAMIC_TOPIC, STATIC_BROKER, DEFAULT = 1, 4, 5
+DYNAMIC_TOPIC, DYNAMIC_DEFAULT, STATIC_BROKER, DEFAULT = 1, 3, 4, 5
 SET, DELETE, APPEND, SUBTRACT = 0, 1, 2, 3
 
 
@@ -321,6 +321,19 @@ def test_a_changed_topic_configuration_takes_effect(wire: Any, topic: str, batch
     assert [synonym.name for synonym in config.synonyms] == ["max.message.bytes", "message.max.bytes"]
     assert alter(wire, TOPIC, topic, ("max.message.bytes", DELETE, None)).error_code == ErrorCode.NONE
     assert wire.produce(topic, batch(bytes(3000))).error_code == ErrorCode.NONE
+
+
+def test_what_all_brokers_were_given_is_told_by_one_that_has_its_own(wire: Any) -> None:
+    key = "log.retention.ms"
+    for broker, value in (("1", "5000"), ("", "7000")):
+        assert alter(wire, BROKER, broker, (key, SET, value)).error_code == ErrorCode.NONE
+    told = {config.name: config for config in described(wire, BROKER, "").configs}
+    assert (told[key].value, told[key].config_source) == ("7000", DYNAMIC_DEFAULT)
+    assert [synonym.value for synonym in told[key].synonyms] == ["7000"]
+    (own,) = described(wire, BROKER, "1", key).configs
+    assert [synonym.value for synonym in own.synonyms] == ["5000", "7000"], "null is no value"
+    for broker in ("1", ""):
+        assert alter(wire, BROKER, broker, (key, DELETE, None)).error_code == ErrorCode.NONE
 
 
 @pytest.mark.parametrize(

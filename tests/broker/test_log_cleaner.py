@@ -76,11 +76,12 @@ class Place:
         self.hosted = Hosted()
         self.failures: list[BaseException] = []
         self.synced: Callable[[], None] = lambda: None
+        self.settings = settings
         self.cleaner = LogCleaner(
             self.hosted,  # type: ignore[arg-type]
             self.directories,
             clock or CountingClock(),
-            settings,
+            lambda: self.settings,
             self.sync,
             self.failures.append,
         )

@@ -89,6 +89,22 @@ def test_configs_of_one_broker(scene):
     assert scene.image.configs.broker(1) == {}
 
 
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("background.threads", "log.cleaner.threads", "num.io.threads", "num.network.threads"),
+        *("num.recovery.threads.per.data.dir", "num.replica.fetchers"),
+        *("log.cleaner.backoff.ms", "log.cleaner.dedupe.buffer.size", "log.cleaner.io.buffer.size"),
+        *("log.cleaner.io.max.bytes.per.second", "log.cleaner.io.buffer.load.factor"),
+    ],
+)
+def test_threads_and_compaction_are_tuned_while_brokers_run_as_in_kafka(scene, name):
+    for broker in ("1", ""):
+        (result,) = alter(scene, AlterConfigsResource(BROKER, broker, (ConfigAlteration(name, SET, "5"),)))
+        assert result.error_code is ErrorCode.NONE, result.error_message
+    assert scene.image.configs.broker(1)[name] == scene.image.configs.cluster_defaults[name] == "5"
+
+
 def test_all_brokers_and_the_controller_have_one_minimum_of_replicas(scene):
     change = ConfigAlteration("min.insync.replicas", SET, "2")
     (result,) = alter(scene, AlterConfigsResource(BROKER, "", (change,)))

@@ -174,8 +174,6 @@ def test_a_file_of_kafkas_own_is_understood(quorum: str, beside: Mapping[str, st
     assert config.network.node_listener == Address("", 9093)
     assert config.network.advertised_node_listener == Address("localhost", 9093)
     assert config.ignored == (
-        "num.io.threads",
-        "num.network.threads",
         "share.coordinator.state.topic.min.isr",
         "share.coordinator.state.topic.replication.factor",
         "socket.receive.buffer.bytes",

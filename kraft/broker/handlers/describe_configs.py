@@ -12,7 +12,14 @@ from kafkawire.messages import response_class
 from kraft.broker.context import BrokerContext
 from kraft.broker.dispatch import Request
 from kraft.broker.handlers.topic_names import why_missing
-from metadata.config_keys import ConfigSource, ResolvedConfig, resolve_broker, resolve_group, resolve_topic
+from metadata.config_keys import (
+    ConfigSource,
+    ResolvedConfig,
+    resolve_broker,
+    resolve_cluster_defaults,
+    resolve_group,
+    resolve_topic,
+)
 from metadata.records import ConfigResourceType
 
 
@@ -57,9 +64,7 @@ class DescribeConfigsHandler:
             return resolve_topic(context.configuration.layers(image, name))
         if kind == ConfigResourceType.BROKER:
             if name == "":
-                resolved = resolve_broker(context.configuration.layers(image))
-                source = ConfigSource.DYNAMIC_DEFAULT_BROKER_CONFIG
-                return {name: config for name, config in resolved.items() if config.source is source}
+                return resolve_cluster_defaults(image.configs.cluster_defaults)
             if name != str(context.node_id):
                 raise KafkaError(
                     ErrorCode.INVALID_REQUEST,

@@ -19,7 +19,6 @@ from kafkawire.fetch import (
     FetchResult,
     decode_fetch_request,
     encode_fetch_response,
-    may_bring_zstd,
 )
 from kafkawire.primitives import TopicRef
 from kraft.broker.client_sessions import ClientSession, ClientSessions
@@ -92,7 +91,6 @@ class FetchHandler:
 
     def read_all(
         self,
-        version: int,
         fetch: FetchRequest,
         wanted: Sequence[FetchPartition],
         names: Mapping[TopicRef, str],
@@ -106,10 +104,7 @@ class FetchHandler:
         at_least_one = True
         results = []
         for part in wanted:
-            if not may_bring_zstd(version) and self._stores_zstd(part):
-                result = self._failed(part, ErrorCode.UNSUPPORTED_COMPRESSION_TYPE)
-            else:
-                result = self._read(part, read_committed, room, at_least_one)
+            result = self._read(part, read_committed, room, at_least_one)
             if result.error_code == ErrorCode.UNKNOWN_TOPIC_ID and part.topic in names:
                 result = self._failed(part, self._why_missing(names[part.topic], part.partition))
             size = result.records.size
@@ -159,11 +154,6 @@ class FetchHandler:
         partition = self.partition(part)
         return partition is not None and bool(partition.leads().followers)
 
-    def _stores_zstd(self, part: FetchPartition) -> bool:
-        """Whether the topic's `compression.type` is zstd, which clients of older versions cannot read."""
-        partition = self.partition(part)
-        return partition is not None and partition.log.config.compression_type == "zstd"
-
     def _why_missing(self, name: str, partition: int) -> ErrorCode:
         """What became of a topic that a session knew under this name: another one may have it by now."""
         try:
@@ -209,9 +199,7 @@ class _Attempt:
 
     def read(self) -> bool:
         """Read; True if that is reason enough to answer: bytes as asked, an error, or nothing was asked."""
-        self._results, enough = self._handler.read_all(
-            self._place[0], self._fetch, self._wanted, self._session.names
-        )
+        self._results, enough = self._handler.read_all(self._fetch, self._wanted, self._session.names)
         return enough or not self._wanted or any(result.error_code for result in self._results)
 
     def encode(self) -> list[Segment]:
