@@ -296,6 +296,28 @@ async def test_a_load_is_given_up_when_the_leadership_goes(scene: Scene) -> None
         assert scene.followed.events == [("loaded", 1), ("unloaded", 0)]
 
 
+async def test_a_load_waits_until_what_is_damaged_is_mended(scene: Scene) -> None:
+    scene.lead()
+    for _ in range(3):
+        await scene.runtime.submit(0, count(b"a"))
+    log = scene.replica.partition.log
+    (name,) = [name for name in scene.replica.storage.list(log.directory) if name.endswith(".log")]
+    path = f"{log.directory}/{name}"
+    scene.replica.storage.flip_bit(path, 8 * 70)
+    log.integrity.doubt_all()
+    scene.lead()
+    async with running(scene.runtime.run()):
+        while not log.integrity.damaged:
+            await turn()
+        await turn()
+        loading = await error_of(scene.runtime.observe(0, value(b"a")))
+        assert loading is ErrorCode.COORDINATOR_LOAD_IN_PROGRESS
+        scene.replica.storage.flip_bit(path, 8 * 70)
+        log.integrity.damaged.clear()
+        await scene.followed.wait_for(("loaded", 2))
+        assert await scene.runtime.observe(0, value(b"a")) == 3
+
+
 async def test_what_was_loaded_counts_only_when_it_is_committed(pair: Scene) -> None:
     pair.lead()
     pair.replica.follow()
