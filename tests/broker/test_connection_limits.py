@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequen
 
 import pytest
 
-from kraft.broker.connection import Connection, ConnectionLimits, Reply
+from kraft.broker.connection import POSITIONS_KEPT, Connection, ConnectionLimits, Reply
 from kraft.broker.listener import ConnectionQuota, Listeners
 from kraft.broker.outgoing import Segment
 
@@ -230,6 +230,15 @@ def quota(listeners: Listeners) -> Callable[[int, int], None]:
         listeners._quota = lambda: ConnectionQuota(total, per_address)
 
     return set_quota
+
+
+async def test_who_asks_for_positions_and_never_fetches_is_not_remembered_for_ever(
+    listeners: Listeners,
+) -> None:
+    connection = listeners.connection("PLAINTEXT")
+    for number in range(2 * POSITIONS_KEPT):
+        connection.position_told((bytes(16), number))
+    assert len(connection.positions_told) == POSITIONS_KEPT
 
 
 async def test_connections_beyond_the_limit_wait_for_their_turn(
