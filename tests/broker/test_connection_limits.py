@@ -4,9 +4,11 @@ that the test gives."""
 from __future__ import annotations
 
 import asyncio
+import gc
 import resource
 import socket
 import struct
+import weakref
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 
 import pytest
@@ -81,6 +83,14 @@ async def connect(listeners: Listeners) -> AsyncIterator[Callable[[], Awaitable[
     for writer in writers:
         writer.transport.abort()
     accepting.cancel()
+
+
+@pytest.fixture
+def uncollected() -> Iterator[None]:
+    """The garbage collector rests."""
+    gc.disable()
+    yield
+    gc.enable()
 
 
 async def receive(reader: asyncio.StreamReader) -> bytes:
@@ -207,6 +217,22 @@ async def test_a_lost_connection_forgets_what_it_waited_for(
     writer.close()
     await until_left(listeners, 0)
     answers.answer(b"l0")
+
+
+async def test_a_lost_connection_gives_its_memory_back_at_once(
+    connect: Callable, listeners: Listeners, uncollected: None
+) -> None:
+    """What it has received may be large, and the collector comes when there are many objects."""
+    reader, writer = await connect()
+    writer.write(framed(b"a0"))
+    assert await receive(reader) == b"a0"
+    (connection,) = map(weakref.ref, listeners.connections)
+    writer.write(framed(MEGABYTE)[:-1])
+    await writer.drain()
+    writer.close()
+    await until_left(listeners, 0)
+    await asyncio.sleep(0)
+    assert connection() is None
 
 
 async def test_who_works_on_an_answer_is_told_when_nobody_waits_for_it(
