@@ -6,7 +6,7 @@ INVALID_REQUEST in one place instead of comparing positions at every field.
 
 from __future__ import annotations
 
-from functools import lru_cache
+from collections.abc import Callable
 from struct import Struct
 
 from kafkawire.errors import ErrorCode, KafkaError
@@ -20,8 +20,10 @@ TopicRef = str | bytes
 
 _INT16 = Struct(">h")
 
-# More topic names than a busy cluster has in use; what is beyond is encoded again.
+# More topic names than a busy cluster has in use; what is beyond is encoded again. Longer ones than any topic
+# has are not kept: a client chooses how long.
 _CACHED_NAMES = 16_384
+_LONGEST_CACHED = 512
 
 
 def invalid(reason: str) -> KafkaError:
@@ -29,18 +31,35 @@ def invalid(reason: str) -> KafkaError:
     return KafkaError(ErrorCode.INVALID_REQUEST, reason)
 
 
-@lru_cache(_CACHED_NAMES)
-def plain_string(text: str) -> bytes:
-    """`text` after its length as int16. Encodings are kept, so this is for names that come back."""
-    encoded = text.encode()
+class _Encodings(dict[str, bytes]):
+    """Encodings of names, each made when it is first asked for. Nothing is asked as fast as a dictionary."""
+
+    def __init__(self, encode: Callable[[bytes], bytes]) -> None:
+        super().__init__()
+        self._encode = encode
+
+    def __missing__(self, text: str) -> bytes:
+        encoded = self._encode(text.encode())
+        if len(encoded) <= _LONGEST_CACHED:
+            if len(self) >= _CACHED_NAMES:
+                self.clear()
+            self[text] = encoded
+        return encoded
+
+
+def _plain(encoded: bytes) -> bytes:
     return _INT16.pack(len(encoded)) + encoded
 
 
-@lru_cache(_CACHED_NAMES)
-def compact_string(text: str) -> bytes:
-    """`text` after its length + 1 as a varint. Encodings are kept, so this is for names that come back."""
-    encoded = text.encode()
+def _compact(encoded: bytes) -> bytes:
     return unsigned(len(encoded) + 1) + encoded
+
+
+plain_string: Callable[[str], bytes] = _Encodings(_plain).__getitem__
+"""A text after its length as int16. Encodings are kept, so this is for names that come back."""
+
+compact_string: Callable[[str], bytes] = _Encodings(_compact).__getitem__
+"""A text after its length + 1 as a varint. Encodings are kept, so this is for names that come back."""
 
 
 def plain_nullable(text: str | None) -> bytes:

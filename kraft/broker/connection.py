@@ -21,6 +21,10 @@ FLUSH_FROM = 64 * 1024
 QUIET_AFTER = 2
 """Readings in a row that brought a heartbeat, after which no other request is expected soon."""
 
+POSITIONS_KEPT = 10_000
+"""Partitions of `positions_told`: a client that asks for more without a fetch that waits, as one does that
+looks how far groups are behind, begins with none."""
+
 _EVENTS = Events("listener")
 
 
@@ -165,6 +169,12 @@ class Connection(asyncio.BufferedProtocol):
     def _become_lively(self) -> None:
         self._heartbeats = 0
         self._quiet.leave(self)
+
+    def position_told(self, partition: tuple[bytes, int]) -> None:
+        """The client is told a position of the partition, by its key."""
+        if len(self.positions_told) == POSITIONS_KEPT:
+            self.positions_told.clear()
+        self.positions_told.add(partition)
 
     def fileno(self) -> int:
         """See `QuietConnection`."""

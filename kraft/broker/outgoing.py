@@ -176,11 +176,18 @@ class Outgoing:
     def close(self) -> None:
         """Release the descriptor; the connection is lost."""
         self._closed = True
+        # A method of the connection: in a circle with it, the buffer, of up to a whole request, would wait
+        # for the garbage collector, which does not know how large it is.
+        self._drained = _nobody_waits
         self._stop_waiting()
         self._queue.clear()
         if self.socket is not None:
             self.socket.close()
             self.socket = None
+
+
+def _nobody_waits() -> None:
+    """What a lost connection does once its replies have left."""
 
 
 def _own_socket(transport: asyncio.Transport) -> socket.socket | None:

@@ -7,6 +7,8 @@ from functools import lru_cache
 from typing import Final
 
 _KNOWN_KEYS: Final = 16_384
+_LONGEST_KNOWN: Final = 512
+"""Keys whose partition is remembered, and characters of the longest: clients choose them."""
 
 
 def java_hash(text: str) -> int:
@@ -18,8 +20,14 @@ def java_hash(text: str) -> int:
     return value - (1 << 32) if value >= 1 << 31 else value
 
 
-@lru_cache(_KNOWN_KEYS)
 def partition_of(key: str, count: int) -> int:
     """The partition of `key` in a topic of `count` partitions (`Utils.abs(key.hashCode()) % count`)."""
+    return _known(key, count) if len(key) <= _LONGEST_KNOWN else _hashed(key, count)
+
+
+def _hashed(key: str, count: int) -> int:
     value = java_hash(key)
     return 0 if value == -(1 << 31) else abs(value) % count
+
+
+_known = lru_cache(_KNOWN_KEYS)(_hashed)

@@ -4,14 +4,16 @@ that the test gives."""
 from __future__ import annotations
 
 import asyncio
+import gc
 import resource
 import socket
 import struct
+import weakref
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 
 import pytest
 
-from kraft.broker.connection import Connection, ConnectionLimits, Reply
+from kraft.broker.connection import POSITIONS_KEPT, Connection, ConnectionLimits, Reply
 from kraft.broker.listener import ConnectionQuota, Listeners
 from kraft.broker.outgoing import Segment
 
@@ -81,6 +83,14 @@ async def connect(listeners: Listeners) -> AsyncIterator[Callable[[], Awaitable[
     for writer in writers:
         writer.transport.abort()
     accepting.cancel()
+
+
+@pytest.fixture
+def uncollected() -> Iterator[None]:
+    """The garbage collector rests."""
+    gc.disable()
+    yield
+    gc.enable()
 
 
 async def receive(reader: asyncio.StreamReader) -> bytes:
@@ -209,6 +219,22 @@ async def test_a_lost_connection_forgets_what_it_waited_for(
     answers.answer(b"l0")
 
 
+async def test_a_lost_connection_gives_its_memory_back_at_once(
+    connect: Callable, listeners: Listeners, uncollected: None
+) -> None:
+    """What it has received may be large, and the collector comes when there are many objects."""
+    reader, writer = await connect()
+    writer.write(framed(b"a0"))
+    assert await receive(reader) == b"a0"
+    (connection,) = map(weakref.ref, listeners.connections)
+    writer.write(framed(MEGABYTE)[:-1])
+    await writer.drain()
+    writer.close()
+    await until_left(listeners, 0)
+    await asyncio.sleep(0)
+    assert connection() is None
+
+
 async def test_who_works_on_an_answer_is_told_when_nobody_waits_for_it(
     connect: Callable, answers: Answers
 ) -> None:
@@ -230,6 +256,15 @@ def quota(listeners: Listeners) -> Callable[[int, int], None]:
         listeners._quota = lambda: ConnectionQuota(total, per_address)
 
     return set_quota
+
+
+async def test_who_asks_for_positions_and_never_fetches_is_not_remembered_for_ever(
+    listeners: Listeners,
+) -> None:
+    connection = listeners.connection("PLAINTEXT")
+    for number in range(2 * POSITIONS_KEPT):
+        connection.position_told((bytes(16), number))
+    assert len(connection.positions_told) == POSITIONS_KEPT
 
 
 async def test_connections_beyond_the_limit_wait_for_their_turn(

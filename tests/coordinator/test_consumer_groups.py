@@ -9,7 +9,7 @@ from uuid import UUID
 import pytest
 
 from kafkawire.errors import ErrorCode, KafkaError
-from kraft.coordinator.decision import LogRecord, Producer
+from kraft.coordinator.decision import LogRecord, Producer, size_of
 from kraft.coordinator.group.commands import DeleteOffsets, FetchOffsets
 from kraft.coordinator.group.consumer.commands import ConsumerHeartbeat
 from kraft.coordinator.group.consumer.config import Timing
@@ -280,6 +280,44 @@ def test_a_member_that_does_not_give_up_is_out_after_its_rebalance_timeout(world
     world.pass_time(2)
     assert world.beat("a", 1, owned=had) is ErrorCode.UNKNOWN_MEMBER_ID
     assert len(world.beat("b", 2, owned=[]).assignment) == 4
+
+
+def test_members_whose_time_is_over_at_once_go_together(world: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in "abcdefgh":
+        world.come(name)
+    epoch = world.shard.consumer.groups["g"].epoch
+    copied: list[str] = []
+    copy = ConsumerGroup.copy
+
+    def counted(group: ConsumerGroup) -> ConsumerGroup:
+        copied.append(group.group_id)
+        return copy(group)
+
+    monkeypatch.setattr(ConsumerGroup, "copy", counted)
+    world.clock.advance(46)
+    world.tick()
+    assert copied == ["g"], "each look at a large group takes its time"
+    for shard in (world.shard, world.replayed()):
+        group = shard.consumer.groups["g"]
+        assert (group.members, group.targets, group.owners, group.epoch) == ({}, {}, {}, epoch + 1)
+    assert not world.shard.consumer.timeouts.timers
+
+
+def test_as_many_go_together_as_fit_into_a_batch(make_groups: Any) -> None:
+    world = make_groups(room=4000)
+    world.set_topics(t=4)
+    names = [f"{number:040}" for number in range(9)]
+    for name in names:
+        world.come(name)
+    world.clock.advance(46)
+    sizes, left = [], []
+    for decision in world.shard.tick(world.clock.now, world.clock.now_ms):
+        for record in decision.records:
+            world.shard.replay(record)
+        sizes.append(size_of(decision.records))
+        left.append(len(world.shard.consumer.groups["g"].members))
+    assert max(sizes) <= world.room
+    assert left == [7, 5, 3, 1, 0]
 
 
 def test_times_begin_anew_under_another_coordinator(world: Any) -> None:

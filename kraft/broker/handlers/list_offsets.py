@@ -72,7 +72,7 @@ class ListOffsetsHandler:
             _check(request.version, asked.timestamp)
             partition = self._context.replicas.find(topic, asked.partition_index)
             found = _find(partition, asked.timestamp, asked.current_leader_epoch, read_committed)
-            request.connection.positions_told.add(partition.key)
+            request.connection.position_told(partition.key)
         except KafkaError as error:
             code = known_code(request.version, error.code)
         return self._partition(make, asked.partition_index, code, found)

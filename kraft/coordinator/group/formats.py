@@ -45,6 +45,8 @@ _OFFSET_VALUE_WITH_EXPIRY: Final = 1
 _GROUP_VALUE: Final = 3
 _FLEXIBLE_FROM: Final = 4
 _KNOWN_KEYS: Final = 16_384
+_LONGEST_KNOWN: Final = 512
+"""Keys that are remembered, and bytes of the longest: clients choose what is in them."""
 
 _INT16 = Struct(">h")
 _INT32 = Struct(">i")
@@ -132,11 +134,18 @@ def encode_group_key(group_id: str) -> bytes:
     return _INT16.pack(GROUP_KEY) + plain_string(group_id)
 
 
-@lru_cache(_KNOWN_KEYS)
 def decode_key(key: bytes) -> Key:
-    """What a record is about; remembered, since a group commits the same partitions again and again. Raises
-    KafkaError(CORRUPT_MESSAGE)."""
+    """What a record is about; offsets are remembered, since a group commits the same partitions again and
+    again. Raises KafkaError(CORRUPT_MESSAGE)."""
+    comes_again = len(key) <= _LONGEST_KNOWN and key.startswith(_VERSIONED_KEY)
+    return _known_key(key) if comes_again else _decoded_key(key)
+
+
+def _decoded_key(key: bytes) -> Key:
     return _decoded("key", key, _read_key)
+
+
+_known_key = lru_cache(_KNOWN_KEYS)(_decoded_key)
 
 
 def _read_key(reader: Reader, version: int) -> Key:

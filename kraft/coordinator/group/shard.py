@@ -47,9 +47,7 @@ from kraft.coordinator.group.formats import (
 )
 from kraft.coordinator.group.offsets import Offsets
 from kraft.coordinator.group.outcome import Outcome
-
-BYTES_AT_ONCE: Final = 250_000
-"""Bytes of keys that one decision takes back at most, if the topic has so much room."""
+from kraft.coordinator.group.parts import BYTES_AT_ONCE, in_parts, tombstone_size
 
 DEFAULT_ROOM: Final = 1_000_000
 """Somewhat less than the default of `max.message.bytes`."""
@@ -135,7 +133,7 @@ class GroupShard:
     def tick(self, now: float, now_ms: int) -> Iterator[Decision[Any]]:
         """See `Shard`."""
         yield from self.classic.tick(now, now_ms)
-        yield from self.consumer.tick(now, now_ms)
+        yield from self.consumer.tick(now, now_ms, self._bytes_at_once())
         if self._deleted_topics:
             deleted, self._deleted_topics = self._deleted_topics, set()
             yield from self._forget(self.offsets.keys_in(deleted))
@@ -366,14 +364,7 @@ class GroupShard:
 
     def _batches(self, keys: Sequence[OffsetKey]) -> Iterator[Sequence[OffsetKey]]:
         """`keys` in parts whose records fit into a batch."""
-        start = size = 0
-        largest = min(BYTES_AT_ONCE, self.classic.room() // 2)
-        for index, key in enumerate(keys):
-            # A character takes up to four bytes, a record some more.
-            each = 4 * (len(key.group_id) + len(key.topic)) + 64
-            if size and size + each > largest:
-                yield keys[start:index]
-                start, size = index, 0
-            size += each
-        if size:
-            yield keys[start:]
+        return in_parts(keys, lambda each: tombstone_size(each.group_id, each.topic), self._bytes_at_once())
+
+    def _bytes_at_once(self) -> int:
+        return min(BYTES_AT_ONCE, self.classic.room() // 2)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 
 import msgspec
 from msgspec.structs import replace
@@ -30,10 +30,14 @@ from kraft.coordinator.group.consumer.group import ConsumerGroup
 from kraft.coordinator.group.consumer.heartbeats import advance, find_member, updated
 from kraft.coordinator.group.consumer.members import LEAVING_FOR_NOW, NOTHING, Member, Progress
 from kraft.coordinator.group.consumer.records import EpochChange
-from kraft.coordinator.group.consumer.timeouts import Due, Timeouts, Wait
+from kraft.coordinator.group.consumer.timeouts import Timeouts, Wait
 from kraft.coordinator.group.consumer.topics import Topics
 from kraft.coordinator.group.outcome import Outcome
+from kraft.coordinator.group.parts import in_parts, tombstone_size
 from kraft.coordinator.group.subscriptions import CONSUMER_PROTOCOL_TYPE
+
+TOMBSTONES = 3
+"""Records that take a member back; see `Draft.remove`."""
 
 
 class ConsumerGroupWorld(msgspec.Struct, frozen=True):
@@ -109,17 +113,26 @@ class ConsumerGroups:
         deadline = now + member.rebalance_timeout_ms / 1000
         self.timeouts.expect_revocation(group_id, member.member_id, progress, deadline)
 
-    def tick(self, now: float, now_ms: int) -> Iterator[Decision[None]]:
-        """Members that were too late are out."""
-        for due in self.timeouts.due(now):
-            if self._is_member(due):
-                out = Outcome()
-                self.lose(self.draft(due.group_id, out), [due.member_id], now, now_ms)
-                yield out.decision(None)
+    def tick(self, now: float, now_ms: int, bytes_at_once: int) -> Iterator[Decision[None]]:
+        """Members that were too late are out, as many of a group together as fit into one decision: each
+        look at a group of thousands takes its time."""
+        for group_id, member_ids in self._late(now).items():
+            for part in _parts(group_id, member_ids, bytes_at_once):
+                late = [each for each in part if self._is_member(group_id, each)]
+                if late:
+                    out = Outcome()
+                    self.lose(self.draft(group_id, out), late, now, now_ms)
+                    yield out.decision(None)
 
-    def _is_member(self, due: Due) -> bool:
-        group = self.groups.get(due.group_id)
-        return group is not None and due.member_id in group.members
+    def _late(self, now: float) -> dict[str, list[str]]:
+        late: dict[str, dict[str, None]] = {}
+        for due in self.timeouts.due(now):
+            late.setdefault(due.group_id, {})[due.member_id] = None  # it may be late with several things
+        return {group_id: list(member_ids) for group_id, member_ids in late.items()}
+
+    def _is_member(self, group_id: str, member_id: str) -> bool:
+        group = self.groups.get(group_id)
+        return group is not None and member_id in group.members
 
     def lose(self, draft: Draft, member_ids: Collection[str], now: float, now_ms: int) -> None:
         """Members are gone."""
@@ -251,6 +264,13 @@ class ConsumerGroups:
         return DescribedConsumerGroup(
             group_id, group.state, group.epoch, group.target_epoch, assignor, members
         )
+
+
+def _parts(group_id: str, member_ids: list[str], bytes_at_once: int) -> Iterator[Sequence[str]]:
+    def size(member_id: str) -> int:
+        return TOMBSTONES * tombstone_size(group_id, member_id)
+
+    return in_parts(member_ids, size, bytes_at_once)
 
 
 def _check_member_epoch(group: ConsumerGroup, member: Member, epoch: int, *, transactional: bool) -> None:

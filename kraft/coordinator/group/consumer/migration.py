@@ -148,7 +148,8 @@ class Migration:
 
     def _lost(self, draft: Draft, member_ids: Collection[str], now: float, now_ms: int) -> None:
         """See `ConsumerGroups`."""
-        left = [each for each in draft.group.members.values() if each.member_id not in member_ids]
+        gone = frozenset(member_ids)
+        left = [each for each in draft.group.members.values() if each.member_id not in gone]
         if not (left and self._downgraded(draft, left, True, now, now_ms)):
             draft.lose(member_ids, now_ms)
 
