@@ -17,6 +17,7 @@ from logstore.log import Log, Origin
 from logstore.memory import MemoryStorage
 from logstore.repair import RepairAborted
 from logstore.steps import Step
+from tests.counted_calls import calls_of
 
 NOW_MS = 1_700_000_000_000
 SMALL = LogConfig(segment_bytes=600, index_interval_bytes=150)
@@ -246,3 +247,81 @@ def test_everything_can_be_looked_at_anew(do_all: DoAll) -> None:
     replica.log.integrity.doubt_all()
     look_at_all(replica.log, do_all)
     assert list(replica.log.integrity.damaged) == [0]
+
+
+def with_gaps(do_all: DoAll) -> Replica:
+    """A compacted log that another process has written."""
+    (replica,) = filled(COMPACTED)
+    replica.close_cleanly()
+    replica.reopen()
+    do_all(replica.log.compaction.clean(replica.log.end_offset, NOW_MS, memory=1 << 20))
+    replica.close_cleanly()
+    replica.reopen()
+    return replica
+
+
+def test_who_reads_over_a_gap_does_not_disturb_who_looks(do_all: DoAll) -> None:
+    log = with_gaps(do_all).log
+    for step in log.integrity.look(100):
+        if step is not None:
+            step()
+        for offset in range(log.end_offset):
+            assert log.read(offset, 400, up_to=log.end_offset).size
+    look_at_all(log, do_all)
+    assert not log.integrity.damaged
+    assert not log.integrity.doubts
+
+
+def test_a_gap_costs_a_look_at_what_lies_around_it() -> None:
+    """Not at a whole segment, for which everybody would have to wait."""
+    leader, follower = Replica(), Replica(LogConfig(index_interval_bytes=150))
+    for number in range(400):
+        append(leader.log, 4 * number, 0)
+    given = batches_of(leader.log)
+    follower.log.append_as_follower(b"".join(given[:200] + given[201:]))
+    follower.close_cleanly()
+    follower.reopen()
+    log = follower.log
+    assert calls_of(lambda: log.read(200, 400, up_to=log.end_offset)) < len(given)
+    found = log.read(200, 400, up_to=log.end_offset)
+    assert next(headers(found.bytes()))[1].base_offset == 201
+
+
+@pytest.mark.parametrize("seen", [False, True])
+def test_a_damaged_batch_at_the_end_of_a_segment_is_not_passed_over(do_all: DoAll, seen: bool) -> None:
+    """The next segment was verified, and goes on behind it as if compaction had been there."""
+    (replica,) = filled(LogConfig(segment_bytes=600))  # no index knows it
+    first, second = (int(path[-24:-4]) for path in replica.segments()[:2])
+    last = replica.log.read(second - 1, 400, up_to=second)
+    replica.close_cleanly()
+    replica.storage.flip_bit(replica.segments()[0], 8 * (last.position + 7) + 5)  # offset 4 is 0
+    replica.reopen()
+    log = replica.log
+    if seen:
+        look_at_all(log, do_all)
+        log.integrity.damaged.clear()
+    else:
+        del log.integrity.doubts[log.read(second, 400, up_to=log.end_offset).file]
+    with pytest.raises(KafkaError, match="damaged"):
+        log.read(second - 1, 400, up_to=log.end_offset)
+    assert list(log.integrity.damaged) == [first]
+
+
+def test_what_was_cut_meanwhile_is_looked_at_from_the_start(do_all: DoAll) -> None:
+    config = LogConfig(index_interval_bytes=150)
+    (replica,) = filled(config)
+    replica.close_cleanly()
+    replica.reopen()
+    log = replica.log
+    steps = iter(log.integrity.look(100))
+    while log.integrity.doubts and next(iter(log.integrity.doubts.values())).next_offset < COUNT // 2:
+        step = next(steps)
+        if step is not None:
+            step()
+    log.truncate_to(COUNT // 4)
+    for _ in range(COUNT):
+        log.append_as_leader(build_batch([(NOW_MS, None, b"y" * 7)] * 3), 3, NOW_MS)
+    do_all(steps)
+    look_at_all(log, do_all)
+    assert not log.integrity.damaged
+    assert not log.integrity.doubts
