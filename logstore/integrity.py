@@ -10,6 +10,7 @@ segment, and the leader epochs that are kept beside the log.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable
 from contextlib import AbstractContextManager
 
@@ -221,20 +222,29 @@ class Integrity:
         self.doubts = {file: doubt for file, doubt in self.doubts.items() if file in files}
         for doubt in self.doubts.values():
             if doubt.segment.base_offset not in self.damaged:
-                yield from self._look_at(doubt, chunk)
+                changes = self._changes
+                with contextlib.closing(self._look_at(doubt, chunk)) as steps:
+                    for step in steps:
+                        yield step
+                        if self._changes != changes:
+                            return  # the file may be closed by now; another look will find what is left
                 return
 
+    @property
+    def _changes(self) -> tuple[int, int, str | None]:
+        """Another value says that segments may have gone, or were cut."""
+        content = self._content
+        return content.shortenings, content.replacements, content.failure
+
     def _look_at(self, doubt: Doubt, chunk: int) -> Steps[None]:
-        segment, shortenings = doubt.segment, self._content.shortenings
-        doubt.follow(shortenings)
+        segment = doubt.segment
+        doubt.follow(self._content.shortenings)
         reader = BatchReader(segment, doubt.start, chunk)
         while reader.position < min(doubt.end, segment.size):
             try:
                 header, _ = yield from reader.next()
             except KafkaError:
                 header = None
-            if self._content.shortenings != shortenings or self._content.failure is not None:
-                return  # another look will find what is left
             if header is None or not self.fits(header, segment):
                 self._note(segment, doubt.next_offset)
                 return

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
@@ -214,6 +216,26 @@ def test_a_damaged_batch_at_the_end_of_a_segment_is_not_passed_over(do_all: DoAl
     with pytest.raises(KafkaError, match="damaged"):
         log.read(second - 1, 400, up_to=log.end_offset)
     assert list(log.integrity.damaged) == [first]
+
+
+@pytest.mark.parametrize("taken", range(2, 6))
+def test_a_segment_may_be_compacted_away_while_it_is_looked_at(do_all: DoAll, taken: int) -> None:
+    """What is closed by then is no disk that has failed."""
+    (replica,) = filled(COMPACTED)
+    replica.close_cleanly()
+    replica.reopen()
+    log = replica.log
+    steps = iter(log.integrity.look(100))
+    for step in itertools.islice(steps, taken):
+        if step is not None:
+            step()
+    do_all(log.compaction.clean(log.end_offset, NOW_MS, memory=1 << 20))
+    for later in range(2):
+        log.delete_expired_files(NOW_MS + later * log.config.file_delete_delay_ms)
+    do_all(steps)
+    look_at_all(log, do_all)
+    assert not log.integrity.damaged
+    assert not log.integrity.doubts
 
 
 def test_what_was_cut_meanwhile_is_looked_at_from_the_start(do_all: DoAll) -> None:
