@@ -35,7 +35,7 @@ LOOK_EVERY = 1.0
 """Seconds between looks for work."""
 RETRY_AFTER = 5.0
 """Seconds before a log is tried again that nobody could help."""
-MOST_RETRY_AFTER = 300.0
+MOST_RETRY_AFTER = 60.0
 """The same after some tries: each may copy a whole segment before it is refused."""
 _CHUNK = 512 * 1024
 _COPY_TIMEOUT = 10.0
@@ -87,8 +87,9 @@ class LogScrubber:
         """Until cancelled, or until the disk has failed."""
         try:
             while True:
-                if not await self._work():
-                    await asyncio.sleep(LOOK_EVERY)
+                worked = await self._work()
+                # What nobody can help with is work as well, and waits for nothing.
+                await asyncio.sleep(0 if worked else LOOK_EVERY)
         except StorageError as failure:
             self._on_failure(failure)
 
@@ -126,12 +127,13 @@ class LogScrubber:
         self._retry_at[partition.key] = self._clock.monotonic() + RETRY_AFTER
         self._retry_at = {key: at for key, at in self._retry_at.items() if self._replicas.by_key(key)}
         self._waits = {key: wait for key, wait in self._waits.items() if self._replicas.by_key(key)}
+        refused = False
         for source, peer in self._sources(partition):
             try:
                 await self._mend_from(partition, peer)
             except (KafkaError, PeerError) as reason:
                 self._events.info("log.copy_refused", **_name(partition), source=source, reason=str(reason))
-                self._wait_longer(partition)
+                refused = True
                 continue
             except (RepairAborted, FileNotFoundError):
                 return
@@ -144,6 +146,8 @@ class LogScrubber:
             self._events.warning("log.repaired", **_name(partition), source=source)
             self._on_repaired(partition)
             return
+        if refused:
+            self._wait_longer(partition)
 
     def _wait_longer(self, partition: Partition) -> None:
         wait = self._waits.get(partition.key, RETRY_AFTER)
