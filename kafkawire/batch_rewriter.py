@@ -21,6 +21,7 @@ from kafkawire.batch_header import (
     DELETE_HORIZON,
     LOG_APPEND_TIME,
     LOG_OVERHEAD,
+    MAGIC,
     NO_PRODUCER_ID,
     NO_SEQUENCE,
     TRANSACTIONAL,
@@ -135,6 +136,26 @@ def placeholder_batch(header: BatchHeader) -> bytes:
     """A batch at the offsets of `header` and in its epoch that says nothing else."""
     anonymous = header._replace(producer_id=NO_PRODUCER_ID, producer_epoch=-1, base_sequence=NO_SEQUENCE)
     return _seal(anonymous, 0, _NO_TIMESTAMP, header.max_timestamp, 0, b"")
+
+
+def placeholder_at(offset: int, leader_epoch: int) -> bytes:
+    """A batch at one offset that says nothing, where none is that could tell more."""
+    header = BatchHeader(
+        offset,
+        0,
+        leader_epoch,
+        MAGIC,
+        0,
+        0,
+        0,
+        _NO_TIMESTAMP,
+        _NO_TIMESTAMP,
+        NO_PRODUCER_ID,
+        -1,
+        NO_SEQUENCE,
+        0,
+    )
+    return placeholder_batch(header)
 
 
 def _seal(

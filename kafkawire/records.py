@@ -40,6 +40,7 @@ from kafkawire.batch_reader import Record, records, records_section
 from kafkawire.batch_rewriter import (
     RawRecord,
     empty_batch,
+    placeholder_at,
     placeholder_batch,
     raw_records,
     rebuild_batch,
@@ -69,6 +70,7 @@ __all__ = [
     "headers",
     "is_zstd",
     "parse_control_record",
+    "placeholder_at",
     "placeholder_batch",
     "raw_records",
     "read_header",

@@ -44,6 +44,7 @@ class LogContent:
         "failure",
         "now_ms",
         "producers",
+        "replacements",
         "rewriting",
         "segments",
         "shortenings",
@@ -78,6 +79,8 @@ class LogContent:
         """Up to where compaction has removed what was replaced."""
         self.shortenings = 0
         """How often batches were removed at either end since the log was opened."""
+        self.replacements = 0
+        """How often segments were replaced since then."""
         self.rewriting = False
         """Whether a segment is in the making that is to take the place of others: one at a time."""
 
@@ -288,6 +291,7 @@ class LogContent:
             new.load_closed(old[-1].next_offset)
             new.written_ms = old[-1].written_ms
             self.segments.replace(old, new)
+            self.replacements += 1
             self.durability.names_changed = True
 
     def sync_names(self) -> None:

@@ -10,6 +10,7 @@ segment, and the leader epochs that are kept beside the log.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable
 from contextlib import AbstractContextManager
 
@@ -17,9 +18,11 @@ import msgspec
 
 from kafkawire.errors import ErrorCode, KafkaError
 from kafkawire.records import BATCH_OVERHEAD, BatchHeader, check_crc, read_header
+from logstore.aborted import AbortedTransaction
 from logstore.cleaned_segment import BatchReader
 from logstore.content import LogContent
 from logstore.repair import Repair, repairing
+from logstore.scan import scan_valid
 from logstore.segment import Segment
 from logstore.slices import LogSlice
 from logstore.steps import Steps
@@ -34,13 +37,21 @@ _FORGOTTEN = -1
 
 class Doubt(msgspec.Struct):
     """Bytes of a segment that nobody has looked at, from a batch's start at `start` to `end`. The batch ahead
-    of them goes from `previous` to `next_offset`."""
+    of them goes from `previous` to `next_offset`. That was so when the log had been shortened `shortenings`
+    times."""
 
     segment: Segment
     end: int
     previous: int
     next_offset: int
+    shortenings: int
     start: int = 0
+
+    def follow(self, shortenings: int) -> None:
+        """Begin anew if the log was cut meanwhile: at `start` there may be the middle of another batch."""
+        if self.shortenings != shortenings:
+            self.shortenings, self.start = shortenings, 0
+            self.previous = self.next_offset = self.segment.base_offset
 
 
 class Integrity:
@@ -58,7 +69,9 @@ class Integrity:
         for segment in segments:
             if segment.size:
                 base = segment.base_offset
-                self.doubts[segment.file] = Doubt(segment, segment.size, base, base)
+                self.doubts[segment.file] = Doubt(
+                    segment, segment.size, base, base, self._content.shortenings
+                )
 
     def doubt_all(self) -> None:
         """Everything is to be looked at anew."""
@@ -81,11 +94,13 @@ class Integrity:
 
     def fits(self, header: BatchHeader, segment: Segment) -> bool:
         """Whether a batch may lie in this segment, by what its checksum does not cover."""
+        in_segment = segment.base_offset <= header.base_offset <= header.last_offset < segment.next_offset
+        return in_segment and self.is_of_its_epoch(header)
+
+    def is_of_its_epoch(self, header: BatchHeader) -> bool:
+        """Whether a batch says the leader epoch in which its offset was written."""
         epoch = self._content.epochs.epoch_at(header.base_offset)
-        return (
-            segment.base_offset <= header.base_offset <= header.last_offset < segment.next_offset
-            and epoch in (header.partition_leader_epoch, _FORGOTTEN)
-        )
+        return epoch in (header.partition_leader_epoch, _FORGOTTEN)
 
     # Reading.
 
@@ -94,19 +109,23 @@ class Integrity:
 
         Raises KafkaError(CORRUPT_MESSAGE) if that is the first one, StorageError.
         """
+        segments = self._content.segments
         doubt = self.doubts.get(found.file)
-        if found.size and (
-            doubt is None or found.position >= doubt.end or found.position + found.size <= doubt.start
-        ):
-            return found
-        if doubt is not None and found.size:
+        if found.size and doubt is not None and _touches(doubt, found):
             size, next_offset, base_offset = self._right_part(found, doubt.segment)
             if not size:
                 self._note(doubt.segment, offset)
                 raise _damaged(offset)
-            if base_offset <= offset:
-                return LogSlice(found.file, found.position, size, next_offset)
             found = LogSlice(found.file, found.position, size, next_offset)
+            if base_offset <= offset:
+                return found
+        elif (
+            found.size
+            and segments.all[segments.holding(offset)].file is found.file
+            # Right behind what is doubted, that may hide the batch in question.
+            and (doubt is None or found.position != doubt.end)
+        ):
+            return found
         self._confirm_gap(offset, found)
         return found
 
@@ -139,21 +158,48 @@ class Integrity:
     def _confirm_gap(self, offset: int, found: LogSlice) -> None:
         """There is no batch at `offset`: compaction may have removed it, or a header is none any more.
 
-        Reads all of the segments in question, once.
+        Looks at the batches between the last one ahead of `offset` that an index knows, and what was found.
         """
         segments = self._content.segments
         for segment in segments.all[segments.holding(offset) :]:
-            if not found.size and segment.locate(offset) < segment.size:
-                return  # there is one, which was not wanted
-            doubt = self.doubts.get(segment.file)
-            if doubt is not None and segment.base_offset not in self.damaged:
-                for step in self._look_at(doubt, MOST_AT_ONCE):
-                    if step is not None:
-                        step()
-            if self.damaged.get(segment.base_offset, offset + 1) <= offset:
-                raise _damaged(offset)
-            if segment.file is found.file:
-                return
+            try:
+                if self._is_behind(segment, offset, found):
+                    return
+            except KafkaError as error:
+                self._note(segment, max(offset, segment.base_offset))
+                raise _damaged(offset) from error
+
+    def _is_behind(self, segment: Segment, offset: int, found: LogSlice) -> bool:
+        """Whether what comes behind `offset` lies in this segment; raises KafkaError if it is damaged."""
+        doubt = self.doubts.get(segment.file)
+        here = segment.file is found.file
+        end = found.position if here else segment.size if found.size else segment.locate(offset)
+        if doubt is not None and end > doubt.start:
+            self._confirm_before(segment, offset, end)
+        if not found.size and end < segment.size:
+            if doubt is not None and doubt.start <= end < doubt.end:
+                self._confirm_unwanted(segment, offset, end)
+            return True
+        return here
+
+    def _confirm_before(self, segment: Segment, offset: int, end: int) -> None:
+        """No batch that lies ahead of the position `end` may be that of `offset`."""
+        reached, after = segment.position_before(offset), segment.base_offset
+        for position, header in scan_valid(segment.file, reached, end):
+            if (
+                not self.fits(header, segment)
+                or not after <= header.base_offset <= header.last_offset < offset
+            ):
+                break
+            reached, after = position + header.size, header.next_offset
+        if reached < end:
+            raise _damaged(offset)
+
+    def _confirm_unwanted(self, segment: Segment, offset: int, position: int) -> None:
+        """The batch at `position` goes too far for a read at `offset`, if it says the truth."""
+        found = next(scan_valid(segment.file, position, segment.size), None)
+        if found is None or not self.fits(found[1], segment):
+            raise _damaged(offset)
 
     def _note(self, segment: Segment, offset: int) -> None:
         known = self.damaged.get(segment.base_offset, offset)
@@ -176,19 +222,29 @@ class Integrity:
         self.doubts = {file: doubt for file, doubt in self.doubts.items() if file in files}
         for doubt in self.doubts.values():
             if doubt.segment.base_offset not in self.damaged:
-                yield from self._look_at(doubt, chunk)
+                changes = self._changes
+                with contextlib.closing(self._look_at(doubt, chunk)) as steps:
+                    for step in steps:
+                        yield step
+                        if self._changes != changes:
+                            return  # the file may be closed by now; another look will find what is left
                 return
 
+    @property
+    def _changes(self) -> tuple[int, int, str | None]:
+        """Another value says that segments may have gone, or were cut."""
+        content = self._content
+        return content.shortenings, content.replacements, content.failure
+
     def _look_at(self, doubt: Doubt, chunk: int) -> Steps[None]:
-        segment, shortenings = doubt.segment, self._content.shortenings
+        segment = doubt.segment
+        doubt.follow(self._content.shortenings)
         reader = BatchReader(segment, doubt.start, chunk)
         while reader.position < min(doubt.end, segment.size):
             try:
                 header, _ = yield from reader.next()
             except KafkaError:
                 header = None
-            if self._content.shortenings != shortenings or self._content.failure is not None:
-                return  # another look will find what is left
             if header is None or not self.fits(header, segment):
                 self._note(segment, doubt.next_offset)
                 return
@@ -201,7 +257,25 @@ class Integrity:
                 reader.position,
             )
             yield None
-        self.doubts.pop(segment.file, None)
+        if self.doubts.get(segment.file) is doubt:  # or it is to be looked at anew
+            del self.doubts[segment.file]
+
+    # Helping others.
+
+    def aborted(self, start: int, end: int) -> list[AbortedTransaction]:
+        """The aborted transactions that a replica has to know which copies the batches in [start, end): those
+        whose marker lies there."""
+        segments = self._content.segments
+        return [
+            transaction
+            for segment in segments.all[segments.holding(start) :]
+            for transaction in segment.aborted.decided_from(start)
+            if transaction.last_offset < end
+        ]
+
+
+def _touches(doubt: Doubt, found: LogSlice) -> bool:
+    return found.position < doubt.end and found.position + found.size > doubt.start
 
 
 def _damaged(offset: int) -> KafkaError:

@@ -283,7 +283,9 @@ class Log:
                 found = content.segments.read_closed(offset, max_bytes, up_to, at_least_one)
         except KafkaError as error:
             raise self.integrity.unreadable(offset) from error
-        return self.integrity.confirm(found, offset) if self.integrity.doubts else found
+        if self.integrity.doubts and (found.size or at_least_one):
+            return self.integrity.confirm(found, offset)
+        return found
 
     def epoch_at(self, offset: int) -> int:
         """The leader epoch in which `offset` was or will be written, -1 if it is not known."""

@@ -13,7 +13,7 @@ from logstore.storage import File
 _NEAR = 8 * 1024
 _CHUNK = 1024 * 1024
 _AFTER_CRC_AT = 21
-_MAX_SPAN = 2**31
+MAX_SPAN = 2**31
 """Offsets of a segment: relative ones are int32."""
 
 
@@ -48,7 +48,7 @@ def in_order(
     """
     after = base_offset
     for position, header in batches:
-        if not after <= header.base_offset <= header.last_offset < base_offset + _MAX_SPAN:
+        if not after <= header.base_offset <= header.last_offset < base_offset + MAX_SPAN:
             raise KafkaError(ErrorCode.CORRUPT_MESSAGE, f"a batch at {position} that says a wrong offset")
         after = header.next_offset
         yield position, header

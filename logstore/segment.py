@@ -313,6 +313,19 @@ class Segment:
                 return position
         return self.size
 
+    def position_before(self, offset: int) -> int:
+        """Where a batch starts that ends before `offset` and that the index knows, 0 if it knows none.
+
+        Raises StorageError, KafkaError.
+        """
+
+        def look() -> int:
+            entry = self.indexes.offsets.floor(offset - 1)
+            next(self._scan_from(entry, self.size), None)
+            return entry.position
+
+        return self._trusting_index(look)
+
     def _scan_from(self, entry: IndexEntry, end: int) -> Iterator[tuple[int, BatchHeader]]:
         """Batches from an index entry on; raises CorruptIndexError if the entry does not tell the truth."""
         checked = not entry.position

@@ -18,7 +18,7 @@ import msgspec
 from kafkawire.errors import KafkaError
 from kraft.broker.configuration import BrokerConfiguration
 from kraft.broker.metadata_cache import MetadataCache
-from kraft.broker.replica_copies import COPY, CopyRequest
+from kraft.broker.replica_copies import COPY, CopyReply, CopyRequest
 from kraft.broker.spread_steps import spread
 from kraft.clock import Clock
 from kraft.events import Events
@@ -35,6 +35,8 @@ LOOK_EVERY = 1.0
 """Seconds between looks for work."""
 RETRY_AFTER = 5.0
 """Seconds before a log is tried again that nobody could help."""
+MOST_RETRY_AFTER = 60.0
+"""The same after some tries: each may copy a whole segment before it is refused."""
 _CHUNK = 512 * 1024
 _COPY_TIMEOUT = 10.0
 
@@ -76,6 +78,7 @@ class LogScrubber:
         self._on_repaired = on_repaired
         self._on_failure = on_failure
         self._retry_at: dict[Key, float] = {}
+        self._waits: dict[Key, float] = {}
         self._told: set[tuple[Key, int]] = set()
         self._look_at_all = clock.monotonic() + settings.interval
         self._events = Events("log")
@@ -84,8 +87,9 @@ class LogScrubber:
         """Until cancelled, or until the disk has failed."""
         try:
             while True:
-                if not await self._work():
-                    await asyncio.sleep(LOOK_EVERY)
+                worked = await self._work()
+                # What nobody can help with is work as well, and waits for nothing.
+                await asyncio.sleep(0 if worked else LOOK_EVERY)
         except StorageError as failure:
             self._on_failure(failure)
 
@@ -122,11 +126,14 @@ class LogScrubber:
         self._tell(partition)
         self._retry_at[partition.key] = self._clock.monotonic() + RETRY_AFTER
         self._retry_at = {key: at for key, at in self._retry_at.items() if self._replicas.by_key(key)}
+        self._waits = {key: wait for key, wait in self._waits.items() if self._replicas.by_key(key)}
+        refused = False
         for source, peer in self._sources(partition):
             try:
                 await self._mend_from(partition, peer)
             except (KafkaError, PeerError) as reason:
                 self._events.info("log.copy_refused", **_name(partition), source=source, reason=str(reason))
+                refused = True
                 continue
             except (RepairAborted, FileNotFoundError):
                 return
@@ -135,9 +142,17 @@ class LogScrubber:
                     raise
                 return
             self._retry_at.pop(partition.key, None)
+            self._waits.pop(partition.key, None)
             self._events.warning("log.repaired", **_name(partition), source=source)
             self._on_repaired(partition)
             return
+        if refused:
+            self._wait_longer(partition)
+
+    def _wait_longer(self, partition: Partition) -> None:
+        wait = self._waits.get(partition.key, RETRY_AFTER)
+        self._waits[partition.key] = min(2 * wait, MOST_RETRY_AFTER)
+        self._retry_at[partition.key] = self._clock.monotonic() + wait
 
     def _tell(self, partition: Partition) -> None:
         """Say it once of each segment."""
@@ -167,9 +182,8 @@ class LogScrubber:
             while work.next_offset < work.up_to:
                 asked = CopyRequest(*partition.key, work.next_offset, work.up_to)
                 got = await peer.call(COPY, list(asked), timeout=_COPY_TIMEOUT)
-                if not isinstance(got.value, int):
-                    raise PeerError("an answer without an offset")
-                await self._do(partition, work, work.add(got.payload, got.value))
+                told = CopyReply.from_wire(got.value)
+                await self._do(partition, work, work.add(got.payload, *told))
             await self._do(partition, work, work.finish())
 
     async def _do(self, partition: Partition, work: Repair, steps: Iterable[Step]) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from kafkawire.errors import ErrorCode, KafkaError
 from kafkawire.records import build_batch, headers
-from kraft.broker.replica_copies import CopyServer
+from kraft.broker.replica_copies import CopyReply, CopyServer
 from logstore.config import LogConfig
 from logstore.log import Log
 from logstore.memory import MemoryStorage
@@ -58,14 +58,15 @@ def test_all_that_is_committed_is_given_piece_by_piece(serving: Fixture) -> None
         reply = serving.ask(*KEY, offset, COMMITTED)
         (part,) = reply.payload
         found += [header.base_offset for _, header in headers(part.bytes())]
-        assert reply.value > offset
-        offset = reply.value
+        told = CopyReply.from_wire(reply.value)
+        assert told.next_offset > offset
+        offset = told.next_offset
     assert found == list(range(COMMITTED))
 
 
 def test_where_nothing_is_left_the_reply_goes_on_behind_it(serving: Fixture) -> None:
     reply = serving.ask(*KEY, 4, 4)
-    assert (reply.value, [part.size for part in reply.payload]) == (4, [0])
+    assert (reply.value, [part.size for part in reply.payload]) == ([4, []], [0])
 
 
 @pytest.mark.parametrize(
@@ -92,6 +93,22 @@ def test_what_is_damaged_here_as_well_is_not_handed_on(serving: Fixture) -> None
     serving.log.integrity.doubt_all()
     with pytest.raises(KafkaError) as refused:
         serving.ask(*KEY, 0, COMMITTED)
+    assert refused.value.code == ErrorCode.CORRUPT_MESSAGE
+
+
+def test_a_batch_that_claims_to_go_on_past_the_end_is_not_passed_over(serving: Fixture) -> None:
+    """The asker would take it for compacted away, and drop it for good."""
+    serving.storage.flip_bit(f"data/t-0/{0:020d}.log", 8 * 25)  # of its last offset
+    serving.log.integrity.doubt_all()
+    with pytest.raises(KafkaError) as refused:
+        serving.ask(*KEY, 0, 1)
+    assert refused.value.code == ErrorCode.CORRUPT_MESSAGE
+
+
+@pytest.mark.parametrize("value", [4, [4], ["4", []], [4, [[1, 2, 3]]], [4, [1]]])
+def test_an_answer_of_another_form_is_refused(value: Any) -> None:
+    with pytest.raises(KafkaError) as refused:
+        CopyReply.from_wire(value)
     assert refused.value.code == ErrorCode.CORRUPT_MESSAGE
 
 

@@ -2,115 +2,34 @@
 
 from __future__ import annotations
 
-import random
-from collections.abc import Callable, Iterable
-from typing import Any
+import itertools
 
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from kafkawire.errors import ErrorCode, KafkaError
-from kafkawire.records import ControlType, build_batch, build_control_batch, headers
+from kafkawire.records import build_batch, headers, stamp
 from logstore.config import LogConfig
-from logstore.log import Log, Origin
-from logstore.memory import MemoryStorage
+from logstore.log import Log
 from logstore.repair import RepairAborted
-from logstore.steps import Step
-
-NOW_MS = 1_700_000_000_000
-SMALL = LogConfig(segment_bytes=600, index_interval_bytes=150)
-COMPACTED = LogConfig(segment_bytes=600, index_interval_bytes=150, cleanup_policy="compact")
-DIRECTORY = "/data/t-0"
-COUNT = 24
-PRODUCER = 7
-DoAll = Callable[[Iterable[Step]], int]
-
-
-def batches_of(log: Log) -> list[bytes]:
-    """Every batch that can be read, one by one. Raises KafkaError(CORRUPT_MESSAGE)."""
-    found = []
-    offset = log.start_offset
-    while offset < log.end_offset:
-        got = log.read(offset, 400, up_to=log.end_offset)
-        data = got.bytes()
-        assert data, f"nothing at {offset}"
-        found += [data[at : at + header.size] for at, header in headers(data)]
-        offset = got.next_offset
-    return found
-
-
-class Replica:
-    """A log in a storage of its own, and how to open it again."""
-
-    def __init__(self, config: LogConfig = SMALL) -> None:
-        self.storage = MemoryStorage(random.Random(3))
-        self.config = config
-        self.log = self._open()
-
-    def _open(self, **how: Any) -> Log:
-        return Log.open(self.storage, DIRECTORY, self.config, now_ms=NOW_MS, **how)
-
-    def close_cleanly(self) -> None:
-        end = self.log.end_offset
-        for file in self.log.files_to_sync():
-            file.sync()
-        self.log.synced_to(end)
-        self.log.close()
-
-    def reopen(self) -> None:
-        self.log = self._open(clean=True, recovery_point=self.log.end_offset)
-
-    def segments(self) -> list[str]:
-        return [f"{DIRECTORY}/{name}" for name in self.storage.list(DIRECTORY) if name.endswith(".log")]
-
-
-def append(log: Log, number: int, epoch: int) -> None:
-    """The batch of this number: every fourth belongs to a transaction."""
-    in_transaction = number % 4 == 1
-    if in_transaction:
-        log.producers.verifications.grant(log.producers.verifications.ask(PRODUCER, 0))
-    producer: dict[str, Any] = {"producer_id": PRODUCER, "producer_epoch": 0, "transactional": True}
-    batch = build_batch(
-        [(NOW_MS + number, b"%d" % (number % 5), b"x" * 40)],
-        **(producer | {"base_sequence": number // 4} if in_transaction else {}),
-    )
-    log.append_as_leader(batch, epoch, NOW_MS)
-
-
-def filled(*configs: LogConfig) -> list[Replica]:
-    """Replicas that all have the same batches of three leader epochs, an aborted transaction among them."""
-    leader, *others = [Replica(config) for config in configs]
-    for number in range(COUNT):
-        append(leader.log, number, number // 8)
-        if number in (COUNT // 2, COUNT - 1):
-            marker = build_control_batch(
-                ControlType.ABORT,
-                timestamp=NOW_MS,
-                producer_id=PRODUCER,
-                producer_epoch=0,
-                coordinator_epoch=0,
-            )
-            leader.log.append_as_leader(marker, number // 8, NOW_MS, origin=Origin.COORDINATOR)
-    for other in others:
-        other.log.append_as_follower(b"".join(batches_of(leader.log)))
-    return [leader, *others]
-
-
-def repair(damaged: Log, healthy: Log, do_all: DoAll, high_watermark: int | None = None) -> None:
-    """What a broker does, without the way between the two."""
-    whole = damaged.end_offset if high_watermark is None else high_watermark
-    with damaged.integrity.repairing(whole, 1000) as work:
-        do_all(work.copy())
-        while work.next_offset < work.up_to:
-            got = healthy.read(work.next_offset, 300, up_to=work.up_to)
-            do_all(work.add(got.bytes(), got.next_offset if got.size else work.up_to))
-        do_all(work.finish())
-
-
-def look_at_all(log: Log, do_all: DoAll) -> None:
-    while do_all(log.integrity.look(1000)):
-        pass
+from tests.counted_calls import calls_of
+from tests.rotten_logs import (
+    COMPACTED,
+    COUNT,
+    DIRECTORY,
+    NOW_MS,
+    SMALL,
+    DoAll,
+    Replica,
+    append,
+    batches_of,
+    clean_all,
+    filled,
+    look_at_all,
+    repair,
+    rot,
+)
 
 
 @given(data=st.data())
@@ -148,13 +67,6 @@ def test_no_flipped_bit_is_read_and_each_is_mended(do_all: DoAll, data: st.DataO
     rotten.reopen()
     assert batches_of(rotten.log) == wanted
     assert not [name for name in rotten.storage.list(DIRECTORY) if name.endswith((".cleaned", ".swap"))]
-
-
-def rot(replica: Replica, path: str, byte: int) -> None:
-    """Let a byte of a log that is not in use be another one, and open it."""
-    replica.close_cleanly()
-    replica.storage.flip_bit(path, 8 * byte)
-    replica.reopen()
 
 
 def test_what_is_not_committed_is_not_the_same_everywhere(do_all: DoAll) -> None:
@@ -246,3 +158,175 @@ def test_everything_can_be_looked_at_anew(do_all: DoAll) -> None:
     replica.log.integrity.doubt_all()
     look_at_all(replica.log, do_all)
     assert list(replica.log.integrity.damaged) == [0]
+
+
+def with_gaps(do_all: DoAll) -> Replica:
+    """A compacted log that another process has written."""
+    (replica,) = filled(COMPACTED)
+    replica.close_cleanly()
+    replica.reopen()
+    do_all(replica.log.compaction.clean(replica.log.end_offset, NOW_MS, memory=1 << 20))
+    replica.close_cleanly()
+    replica.reopen()
+    return replica
+
+
+def test_who_reads_over_a_gap_does_not_disturb_who_looks(do_all: DoAll) -> None:
+    log = with_gaps(do_all).log
+    for step in log.integrity.look(100):
+        if step is not None:
+            step()
+        for offset in range(log.end_offset):
+            assert log.read(offset, 400, up_to=log.end_offset).size
+    look_at_all(log, do_all)
+    assert not log.integrity.damaged
+    assert not log.integrity.doubts
+
+
+def test_a_gap_costs_a_look_at_what_lies_around_it() -> None:
+    """Not at a whole segment, for which everybody would have to wait."""
+    leader, follower = Replica(), Replica(LogConfig(index_interval_bytes=150))
+    for number in range(400):
+        append(leader.log, 4 * number, 0)
+    given = batches_of(leader.log)
+    follower.log.append_as_follower(b"".join(given[:200] + given[201:]))
+    follower.close_cleanly()
+    follower.reopen()
+    log = follower.log
+    assert calls_of(lambda: log.read(200, 400, up_to=log.end_offset)) < len(given)
+    found = log.read(200, 400, up_to=log.end_offset)
+    assert next(headers(found.bytes()))[1].base_offset == 201
+
+
+@pytest.mark.parametrize("seen", [False, True])
+def test_a_damaged_batch_at_the_end_of_a_segment_is_not_passed_over(do_all: DoAll, seen: bool) -> None:
+    """The next segment was verified, and goes on behind it as if compaction had been there."""
+    (replica,) = filled(LogConfig(segment_bytes=600))  # no index knows it
+    first, second = (int(path[-24:-4]) for path in replica.segments()[:2])
+    last = replica.log.read(second - 1, 400, up_to=second)
+    replica.close_cleanly()
+    replica.storage.flip_bit(replica.segments()[0], 8 * (last.position + 7) + 5)  # offset 4 is 0
+    replica.reopen()
+    log = replica.log
+    if seen:
+        look_at_all(log, do_all)
+        log.integrity.damaged.clear()
+    else:
+        del log.integrity.doubts[log.read(second, 400, up_to=log.end_offset).file]
+    with pytest.raises(KafkaError, match="damaged"):
+        log.read(second - 1, 400, up_to=log.end_offset)
+    assert list(log.integrity.damaged) == [first]
+
+
+@pytest.mark.parametrize("taken", range(2, 6))
+def test_a_segment_may_be_compacted_away_while_it_is_looked_at(do_all: DoAll, taken: int) -> None:
+    """What is closed by then is no disk that has failed."""
+    (replica,) = filled(COMPACTED)
+    replica.close_cleanly()
+    replica.reopen()
+    log = replica.log
+    steps = iter(log.integrity.look(100))
+    for step in itertools.islice(steps, taken):
+        if step is not None:
+            step()
+    do_all(log.compaction.clean(log.end_offset, NOW_MS, memory=1 << 20))
+    for later in range(2):
+        log.delete_expired_files(NOW_MS + later * log.config.file_delete_delay_ms)
+    do_all(steps)
+    look_at_all(log, do_all)
+    assert not log.integrity.damaged
+    assert not log.integrity.doubts
+
+
+def test_what_was_cut_meanwhile_is_looked_at_from_the_start(do_all: DoAll) -> None:
+    config = LogConfig(index_interval_bytes=150)
+    (replica,) = filled(config)
+    replica.close_cleanly()
+    replica.reopen()
+    log = replica.log
+    steps = iter(log.integrity.look(100))
+    while log.integrity.doubts and next(iter(log.integrity.doubts.values())).next_offset < COUNT // 2:
+        step = next(steps)
+        if step is not None:
+            step()
+    log.truncate_to(COUNT // 4)
+    for _ in range(COUNT):
+        log.append_as_leader(build_batch([(NOW_MS, None, b"y" * 7)] * 3), 3, NOW_MS)
+    do_all(steps)
+    look_at_all(log, do_all)
+    assert not log.integrity.damaged
+    assert not log.integrity.doubts
+
+
+@pytest.mark.parametrize("number", [0, 1])
+def test_what_was_aborted_is_known_where_it_was_compacted_away(do_all: DoAll, number: int) -> None:
+    """Its records come back with what another replica has."""
+    rotten, healthy = filled(COMPACTED, COMPACTED)
+    clean_all(rotten, do_all)
+    wanted = healthy.log.aborted_transactions(0, healthy.log.end_offset)
+    assert len(rotten.log.aborted_transactions(0, rotten.log.end_offset)) < len(wanted)
+    cleaned_to = rotten.log.compaction.cleaned_to
+    rot(rotten, rotten.segments()[number], 70)
+    log = rotten.log
+    log.compaction.cleaned_to = cleaned_to
+    look_at_all(log, do_all)
+    assert log.integrity.damaged
+    repair(log, healthy.log, do_all)
+    assert log.aborted_transactions(0, log.end_offset) == wanted
+    assert [data for data in batches_of(log) if data in batches_of(healthy.log)] == batches_of(healthy.log)
+
+
+def test_a_compacted_log_keeps_nothing_ahead_of_the_damage(do_all: DoAll) -> None:
+    """Its tombstone may have been compacted away in the other replica."""
+    replicas = [Replica(COMPACTED), Replica(COMPACTED)]
+    for replica in replicas:
+        for number in range(12):
+            key = b"gone" if number < 2 else b"%d" % number
+            batch = build_batch([(NOW_MS, key, None if number == 1 else b"v" * 20)])
+            replica.log.append_as_leader(batch, 0, NOW_MS)
+    rotten, healthy = replicas
+    clean_all(healthy, do_all)
+    assert not any(b"gone" in data for data in batches_of(healthy.log))
+    rot(rotten, rotten.segments()[0], 200)
+    look_at_all(rotten.log, do_all)
+    repair(rotten.log, healthy.log, do_all)
+    assert not any(b"gone" in data for data in batches_of(rotten.log))
+
+
+def test_between_a_segment_that_was_mended_and_the_next_is_no_gap(do_all: DoAll) -> None:
+    """Recovery would take it for what was not written, and drop all that follows."""
+    rotten, healthy = filled(SMALL, SMALL)
+    rot(rotten, rotten.segments()[0], 70)
+    look_at_all(rotten.log, do_all)
+    with rotten.log.integrity.repairing(rotten.log.end_offset, 1000) as work:
+        do_all(work.copy())
+        do_all(work.add(b"", work.up_to))
+        do_all(work.finish())
+    rest = batches_of(healthy.log)[work.up_to :]
+    assert batches_of(rotten.log)[-len(rest) :] == rest
+    rotten.log.close(clean=False)
+    opened = Log.open(rotten.storage, DIRECTORY, SMALL, now_ms=NOW_MS)
+    assert (opened.end_offset, opened.recovered) == (healthy.log.end_offset, None)
+
+
+def test_a_batch_of_another_leader_is_not_taken(do_all: DoAll) -> None:
+    rotten, other = filled(SMALL)[0], Replica()
+    for number in range(COUNT):
+        append(other.log, number, 5)
+    rot(rotten, rotten.segments()[0], 70)
+    look_at_all(rotten.log, do_all)
+    with pytest.raises(KafkaError, match="no right batch"):
+        repair(rotten.log, other.log, do_all)
+
+
+def test_what_is_too_much_for_one_segment_is_let_alone(do_all: DoAll) -> None:
+    replica = Replica(COMPACTED)
+    for number in range(24):
+        data = bytearray(build_batch([(NOW_MS, b"k", b"v" * 20)]))
+        stamp(data, 0, number // 6 * 2**30 + number, 0)
+        replica.log.append_as_follower(data)
+    rot(replica, replica.segments()[-2], 70)
+    look_at_all(replica.log, do_all)
+    assert replica.log.integrity.damaged
+    with pytest.raises(RepairAborted, match="too much"):
+        repair(replica.log, replica.log, do_all)
