@@ -10,9 +10,9 @@ from typing import NamedTuple
 
 from logstore.config import LogConfig
 from logstore.index import OFFSET_ENTRY, TIME_ENTRY
+from logstore.scan import MAX_SPAN
 from logstore.segment import Segment
 
-_MAX_SPAN = 2**31
 _MOST_TOGETHER = 32
 """Most segments that are replaced at once: their files are renamed in one go."""
 
@@ -82,7 +82,7 @@ def groups(segments: Sequence[Segment], config: LogConfig) -> list[list[Segment]
             and len(group) < _MOST_TOGETHER
             and size <= config.segment_bytes
             and _index_bytes(size, config) <= config.segment_index_bytes
-            and segment.next_offset - group[0].base_offset <= _MAX_SPAN
+            and segment.next_offset - group[0].base_offset <= MAX_SPAN
         ):
             group.append(segment)
         else:

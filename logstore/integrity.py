@@ -265,13 +265,7 @@ class Integrity:
     def aborted(self, start: int, end: int) -> list[AbortedTransaction]:
         """The aborted transactions that a replica has to know which copies the batches in [start, end): those
         whose marker lies there."""
-        segments = self._content.segments
-        return [
-            transaction
-            for segment in segments.all[segments.holding(start) :]
-            for transaction in segment.aborted.decided_from(start)
-            if transaction.last_offset < end
-        ]
+        return [each for each in self._content.segments.aborted_from(start) if each.last_offset < end]
 
 
 def _touches(doubt: Doubt, found: LogSlice) -> bool:

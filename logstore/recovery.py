@@ -30,13 +30,12 @@ from logstore.files import (
 from logstore.index import CorruptIndexError
 from logstore.producers import ProducerStates
 from logstore.replay import note_stored_batch, restore_producers
-from logstore.scan import scan_valid
+from logstore.scan import MAX_SPAN, scan_valid
 from logstore.segment import Segment
 from logstore.snapshots import SnapshotFiles
 from logstore.storage import Storage
 from logstore.swap import finish_swap
 
-_MAX_RELATIVE = 2**31 - 1
 _PIECE = 1 << 20
 
 
@@ -190,7 +189,7 @@ class LogLoader:
             if (
                 header.base_offset < segment.next_offset
                 or header.last_offset_delta < 0
-                or header.last_offset - segment.base_offset > _MAX_RELATIVE
+                or header.last_offset - segment.base_offset >= MAX_SPAN
                 or epoch < epochs.latest
             ):
                 break

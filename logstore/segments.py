@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from zlib import crc32
 
+from logstore.aborted import AbortedTransaction
 from logstore.config import LogConfig
 from logstore.deletion import DeletedSegments
 from logstore.files import LOG
+from logstore.scan import MAX_SPAN
 from logstore.segment import Segment
 from logstore.slices import EMPTY_SLICE, LogSlice
 from logstore.storage import Storage, StorageError
 
-_MAX_SPAN = 2**31
-"""Most offsets in one segment: relative ones are int32."""
 _WARM_SEGMENTS = 4
 """Most closed segments whose indexes stay in memory."""
 
@@ -58,7 +58,7 @@ class Segments:
             return False
         if (
             segment.size + size > config.segment_bytes
-            or next_offset - segment.base_offset > _MAX_SPAN
+            or next_offset - segment.base_offset > MAX_SPAN
             or segment.indexes.full(config.segment_index_bytes)
         ):
             return True
@@ -127,13 +127,17 @@ class Segments:
     def aborted_transactions(self, start: int, end: int) -> list[tuple[int, int]]:
         """(producer id, first offset) of the aborted transactions with records in [start, end)."""
         found = []
-        for segment in self.all[self.holding(start) :]:
-            for aborted in segment.aborted.decided_from(start):
-                if aborted.first_offset < end:
-                    found.append((aborted.producer_id, aborted.first_offset))
-                if aborted.last_stable_offset >= end:
-                    return found
+        for aborted in self.aborted_from(start):
+            if aborted.first_offset < end:
+                found.append((aborted.producer_id, aborted.first_offset))
+            if aborted.last_stable_offset >= end:
+                break
         return found
+
+    def aborted_from(self, offset: int) -> Iterator[AbortedTransaction]:
+        """The aborted transactions whose marker lies at or past `offset`, in the order of the markers."""
+        for segment in self.all[self.holding(offset) :]:
+            yield from segment.aborted.decided_from(offset)
 
     def keep_warm(self, segment: Segment) -> None:
         """Let the indexes of this segment stay in memory, rather than those of the one used longest ago."""

@@ -190,10 +190,11 @@ class ReplicationInvariants:
                 self._trace.note(
                     f"log {partition.topic}-{partition.index} at={broker_id} {batch.base} epoch={batch.epoch}"
                 )
-            if found is None and shadow.end <= seen:
+            if shadow.end > seen:
+                continue
+            if found is None:
                 return False
-            if shadow.end <= seen:
-                raise ViolationError(f"{broker_id} has nothing at {seen} in a log up to {end}: {partition!r}")
+            raise ViolationError(f"{broker_id} has nothing at {seen} in a log up to {end}: {partition!r}")
         return True
 
     def _damaged(self, key: Key, offset: int) -> list[Batch]:

@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import math
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -112,12 +113,13 @@ class LogScrubber:
         return False
 
     async def _spread(self, partition: Partition, steps: Iterable[Step]) -> None:
-        def check() -> None:
-            if self._replicas.by_key(partition.key) is not partition:
-                raise RepairAborted("the replica has left")
-
         with contextlib.suppress(RepairAborted, FileNotFoundError):
+            check = partial(self._check_here, partition)
             await spread(steps, self._clock, self._settings.bytes_per_second, check)
+
+    def _check_here(self, partition: Partition) -> None:
+        if self._replicas.by_key(partition.key) is not partition:
+            raise RepairAborted("the replica has left")
 
     # Mending.
 
@@ -189,8 +191,7 @@ class LogScrubber:
     async def _do(self, partition: Partition, work: Repair, steps: Iterable[Step]) -> None:
         def check() -> None:
             work.check()
-            if self._replicas.by_key(partition.key) is not partition:
-                raise RepairAborted("the replica has left")
+            self._check_here(partition)
 
         check()
         # As fast as the loop has time for it: somebody may be waiting.

@@ -20,6 +20,9 @@ from chaos.faults import Faults
 from chaos.history import encode_value, record_of
 from chaos.observer import Observer
 from chaos.producer_history import ProducerHistory
+from kafkawire.apis import ApiKey
+from kafkawire.errors import ErrorCode
+from kafkawire.messages import request_class
 from kraft.client.cluster import Cluster
 from kraft.client.consumer import EARLIEST, LATEST, Consumer, TopicPartition
 from kraft.client.lanes import Acknowledged
@@ -54,6 +57,14 @@ class World(Observer):
         )
         await self.until_in_sync(name)
         return name
+
+    async def elect(self, topic: str, kind: int) -> ErrorCode:
+        """Ask for an election of partition 0's leader: the preferred one (0) or an unclean one (1)."""
+        make = request_class(ApiKey.ELECT_LEADERS)
+        wanted = make.TopicPartitions(topic=topic, partitions=[0])
+        request = make(election_type=kind, topic_partitions=[wanted], timeout_ms=30_000)
+        response = await self.client.call_any(ApiKey.ELECT_LEADERS, request)
+        return ErrorCode(response.replica_election_results[0].partition_result[0].error_code)
 
     async def heal(self) -> None:
         """Everybody runs, and every replica is in sync."""

@@ -116,27 +116,19 @@ async def test_a_broker_drops_what_it_no_longer_holds_and_a_move_is_given_up(wor
     await until_on(world, topic, [three, two, one])
 
 
-async def elect(world: Any, topic: str, kind: int) -> ErrorCode:
-    make = request_class(ApiKey.ELECT_LEADERS)
-    wanted = make.TopicPartitions(topic=topic, partitions=[0])
-    request = make(election_type=kind, topic_partitions=[wanted], timeout_ms=30_000)
-    response = await world.client.call_any(ApiKey.ELECT_LEADERS, request)
-    return ErrorCode(response.replica_election_results[0].partition_result[0].error_code)
-
-
 async def test_preferred_leaders_are_elected_on_demand(world: Any) -> None:
     preferred, unclean = 0, 1
     topic = await world.create_topic(1)
     wanted = (await world.topic(topic)).partitions[0].replicas[0]
     await world.nodes.processes[wanted].kill()
     await world.until_led_by_another(topic, wanted)
-    assert await elect(world, topic, preferred) is ErrorCode.PREFERRED_LEADER_NOT_AVAILABLE
-    assert await elect(world, topic, unclean) is ErrorCode.ELECTION_NOT_NEEDED
+    assert await world.elect(topic, preferred) is ErrorCode.PREFERRED_LEADER_NOT_AVAILABLE
+    assert await world.elect(topic, unclean) is ErrorCode.ELECTION_NOT_NEEDED
     await world.nodes.processes[wanted].start()
     await world.until_in_sync(topic)
 
     async def elected() -> bool:
-        return await elect(world, topic, preferred) in (ErrorCode.NONE, ErrorCode.ELECTION_NOT_NEEDED)
+        return await world.elect(topic, preferred) in (ErrorCode.NONE, ErrorCode.ELECTION_NOT_NEEDED)
 
     await world.until(elected)
     assert await world.leader(topic) == wanted
@@ -189,7 +181,7 @@ async def test_markers_follow_a_partition_that_moved(world: Any) -> None:
         assert await reassign(world, topic, [two, one, three]) is ErrorCode.NONE
 
         async def moved() -> bool:
-            await elect(world, topic, 0)
+            await world.elect(topic, 0)
             return bool(await world.leader(topic) == two)
 
         await world.until(moved)

@@ -11,9 +11,7 @@ from typing import Any
 
 import pytest
 
-from kafkawire.apis import ApiKey
 from kafkawire.errors import ErrorCode
-from kafkawire.messages import request_class
 from kraft.client.cluster import Cluster
 from kraft.client.producer import IdempotentProducer
 
@@ -25,6 +23,7 @@ pytestmark = [
 
 SEGMENT_BYTES = 1 << 20
 """The least that a topic may have."""
+PREFERRED = 0
 RECORDS = 4000
 AT_ONCE = 100
 
@@ -45,17 +44,9 @@ def rot(path: Path, rng: random.Random) -> None:
 
 async def lead_by_preference(world: Any, topic: str) -> None:
     """Let the first replica lead."""
-    make = request_class(ApiKey.ELECT_LEADERS)
-    request = make(
-        election_type=0,
-        topic_partitions=[make.TopicPartitions(topic=topic, partitions=[0])],
-        timeout_ms=30_000,
-    )
 
     async def elected() -> bool:
-        response = await world.client.call_any(ApiKey.ELECT_LEADERS, request)
-        code = response.replica_election_results[0].partition_result[0].error_code
-        return code in (ErrorCode.NONE, ErrorCode.ELECTION_NOT_NEEDED)
+        return await world.elect(topic, PREFERRED) in (ErrorCode.NONE, ErrorCode.ELECTION_NOT_NEEDED)
 
     await world.until(elected)
 
